@@ -1,0 +1,18 @@
+"""kbig: from data to artefacts that are proved to work, on Keras 3."""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_ROOMS = ("data", "export", "models", "reporting", "runs", "training")
+
+
+def __getattr__(name: str):
+    """Loads a room on first use: `import kbig` itself stays instant."""
+    if name in _ROOMS:
+        return importlib.import_module(f"kbig.{name}")
+    raise AttributeError(f"module 'kbig' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

@@ -1,0 +1,30 @@
+"""What kbig raises: a caller's mistake, or a gate that did not hold."""
+
+
+class KbigError(Exception):
+    """Base of every error that kbig raises on purpose."""
+
+
+class UsageError(KbigError, ValueError):
+    """The caller's mistake: the command line prints it and exits with 2.
+
+    The message says what was wrong, what was expected, what was received
+    and what to do about it.
+    """
+
+
+class DataError(UsageError):
+    """Data that cannot be used; the message names the file and the row."""
+
+
+class GateError(KbigError):
+    """It ran and a gate failed: the command line exits with 1.
+
+    Args:
+        message: what was measured and what it had to be.
+        report: the report of the action that failed, with every number.
+    """
+
+    def __init__(self, message: str, report=None):
+        super().__init__(message)
+        self.report = report
