@@ -1,0 +1,104 @@
+"""Unlabelled text: documents of paragraphs."""
+
+import pathlib
+
+import numpy as np
+
+from kbig.data.dataset import Dataset
+from kbig.data.dataset import from_columns
+from kbig.data.folders import split_folders
+from kbig.data.reading import read_text
+from kbig.data.reading import suffix_of
+from kbig.data.splits import assign_splits
+from kbig.errors import DataError
+
+
+def read_corpus(path: pathlib.Path) -> Dataset:
+    """Reads documents, one paragraph a line, an empty line after each.
+
+    Args:
+        path: a `.txt` file, which may be compressed (`.gz`, `.xz`), or a
+            folder of them, which may have `train`, `validation` and `test`
+            folders. The end of a file ends a document.
+
+    Returns:
+        A `Dataset` of kind `"corpus"`.
+
+    Raises:
+        DataError: naming the file and the line.
+
+    Example:
+    ```python
+    data = kbig.data.load("novels/")
+    ```
+    """
+    found = [
+        (split, document)
+        for split, file in _files(path)
+        for document in split_documents(read_text(file))
+    ]
+    given, documents = zip(*found)
+    splits, rule = assign_splits(
+        [document.encode() for document in documents],
+        None if given[0] is None else given,
+        source=str(path),
+    )
+    return from_columns(
+        (np.array(documents, dtype=object),),
+        splits,
+        name=str(path),
+        kind="corpus",
+        class_names=(),
+        licence="unknown",
+        source=str(path),
+        split=rule,
+    )
+
+
+def split_documents(text: str) -> list[str]:
+    """Splits a text at its empty lines.
+
+    Args:
+        text: paragraphs, one a line.
+
+    Returns:
+        One string a document, its paragraphs joined by newlines.
+
+    Example:
+    ```python
+    split_documents("One.\\nTwo.\\n\\nThree.\\n")  # ["One.\\nTwo.", "Three."]
+    ```
+    """
+    documents = [[]]
+    for line in text.split("\n"):
+        if line.strip():
+            documents[-1].append(line.strip())
+        elif documents[-1]:
+            documents.append([])
+    return ["\n".join(paragraphs) for paragraphs in documents if paragraphs]
+
+
+def holds_corpus(folder: pathlib.Path) -> bool:
+    """Tells whether a folder holds text files, at any depth.
+
+    Args:
+        folder: the folder to look into.
+
+    Returns:
+        Whether there is a `.txt` file, compressed or not.
+    """
+    return any(suffix_of(file) == ".txt" for file in folder.rglob("*"))
+
+
+def _files(path):
+    if path.is_file():
+        return [(None, path)]
+    files = [
+        (split, file)
+        for split, folder in split_folders(path)
+        for file in sorted(folder.rglob("*"))
+        if suffix_of(file) == ".txt" and file.is_file()
+    ]
+    if not files:
+        raise DataError(f"{path} holds no `.txt`, `.txt.gz` or `.txt.xz` file.")
+    return files
