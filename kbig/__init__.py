@@ -4,7 +4,18 @@ import importlib
 
 __version__ = "0.1.0"
 
-_ROOMS = ("data", "export", "models", "reporting", "runs", "training")
+_ROOMS = (
+    "baselines",
+    "data",
+    "errors",
+    "evaluation",
+    "export",
+    "models",
+    "reporting",
+    "runs",
+    "sections",
+    "training",
+)
 
 
 def __getattr__(name: str):

@@ -1,0 +1,1 @@
+"""Recipes: from data to verified artefacts, one module and command each."""

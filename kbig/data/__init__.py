@@ -1,5 +1,7 @@
 """Data: load it by name or path, batch it, tokenize, mask and pack it."""
 
+from kbig.data.augmentation import AUGMENTATIONS
+from kbig.data.augmentation import augmented
 from kbig.data.catalog import EMBEDDED
 from kbig.data.catalog import load
 from kbig.data.dataset import Dataset
@@ -12,14 +14,17 @@ from kbig.data.vocabulary import SPECIAL_TOKENS
 from kbig.data.vocabulary import encode
 from kbig.data.vocabulary import load_vocabulary
 from kbig.data.vocabulary import save_vocabulary
+from kbig.data.vocabulary import tokenize
 from kbig.data.vocabulary import tokenizer
 from kbig.data.vocabulary import train_vocabulary
 
 __all__ = [
+    "AUGMENTATIONS",
     "EMBEDDED",
     "SPECIAL_TOKENS",
     "Dataset",
     "DatasetInfo",
+    "augmented",
     "batches",
     "encode",
     "load",
@@ -28,6 +33,7 @@ __all__ = [
     "masked_batches",
     "pack_documents",
     "save_vocabulary",
+    "tokenize",
     "tokenizer",
     "train_vocabulary",
 ]

@@ -224,13 +224,36 @@ def encode(texts, tokenizer, sequence_length: int) -> dict[str, tf.Tensor]:
     return _encode(texts, tokenizer, sequence_length)
 
 
+def tokenize(texts, tokenizer) -> tf.RaggedTensor:
+    """Splits texts into ids of pieces, without special tokens.
+
+    Args:
+        texts: string tensor of shape `(batch,)`.
+        tokenizer: what `tokenizer` returned.
+
+    Returns:
+        int32 ragged tensor of shape `(batch, (pieces))`.
+
+    Example:
+    ```python
+    lengths = tokenize(["how are you?", ""], bert_tokenizer).row_lengths()
+    ```
+    """
+    return _tokenize(tf.convert_to_tensor(texts, tf.string), tokenizer)
+
+
 # Within a graph KerasHub returns ragged tensors from one and the same path;
 # outside, it goes through Python strings.
 @tf.function(reduce_retracing=True)
-def _encode(texts, tokenizer, sequence_length):
+def _tokenize(texts, tokenizer):
     texts = tf.strings.regex_replace(texts, _DROPPED, "")
     texts = tf.strings.regex_replace(texts, _SPACES, " ")
-    tokens = tf.cast(tokenizer(texts), tf.int32)[:, : sequence_length - 2]
+    return tf.cast(tokenizer(texts), tf.int32)
+
+
+@tf.function(reduce_retracing=True)
+def _encode(texts, tokenizer, sequence_length):
+    tokens = _tokenize(texts, tokenizer)[:, : sequence_length - 2]
     edge = tf.ones([tf.shape(texts)[0], 1], tf.int32)
     tokens = tf.concat(
         [edge * tokenizer.cls_token_id, tokens, edge * tokenizer.sep_token_id],

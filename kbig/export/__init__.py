@@ -1,0 +1,27 @@
+"""Artefacts that are run and compared before they get their final name."""
+
+from kbig.export.artefacts import FORMATS
+from kbig.export.artefacts import LITERT_MODES
+from kbig.export.artefacts import artefacts
+from kbig.export.artefacts import litert
+from kbig.export.artefacts import saved_model
+from kbig.export.report import ArtefactReport
+from kbig.export.report import VerifyReport
+from kbig.export.signatures import Signature
+from kbig.export.signatures import model_signatures
+from kbig.export.twin import float32_twin
+from kbig.export.verify import verify
+
+__all__ = [
+    "FORMATS",
+    "LITERT_MODES",
+    "ArtefactReport",
+    "Signature",
+    "VerifyReport",
+    "artefacts",
+    "float32_twin",
+    "litert",
+    "model_signatures",
+    "saved_model",
+    "verify",
+]

@@ -1,0 +1,258 @@
+"""Several artefacts of one model: written, verified together, published."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import keras
+
+from kbig.errors import GateError
+from kbig.errors import UsageError
+from kbig.export.litert import write_litert
+from kbig.export.report import ArtefactReport
+from kbig.export.report import VerifyReport
+from kbig.export.samples import named_samples
+from kbig.export.samples import synthetic_samples
+from kbig.export.samples import text_samples
+from kbig.export.saved_model import write_saved_model
+from kbig.export.signatures import model_signatures
+from kbig.export.staging import publish_file
+from kbig.export.staging import publish_version
+from kbig.export.staging import staging
+from kbig.export.twin import float32_twin
+from kbig.export.verify import verify
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """A model and all that its artefacts need to know."""
+
+    model: keras.Model
+    name: str
+    samples: Mapping
+    tokenizer: object
+    sequence_length: int | None
+    class_names: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Format:
+    """How a format is written aside, and how it gets its final name."""
+
+    write: Callable[[_Job, pathlib.Path], pathlib.Path]
+    publish: Callable[[pathlib.Path, pathlib.Path], pathlib.Path]
+
+
+def _saved_model(job: _Job, aside: pathlib.Path) -> pathlib.Path:
+    signatures = model_signatures(
+        job.model,
+        tokenizer=job.tokenizer,
+        sequence_length=job.sequence_length,
+        class_names=job.class_names,
+    )
+    folder = aside / "saved_model"
+    write_saved_model(signatures, folder, track=[job.tokenizer])
+    return folder
+
+
+def _litert(mode: str, file_name: str = ""):
+    def write(job: _Job, aside: pathlib.Path) -> pathlib.Path:
+        file = aside / (file_name or f"{job.name}-{mode}.tflite")
+        write_litert(job.model, file, mode, job.samples)
+        return file
+
+    return write
+
+
+LITERT_MODES = ("float32", "float16", "dynamic")
+# A new format is one line here.
+FORMATS = {
+    "savedmodel": _Format(_saved_model, publish_version),
+    **{
+        f"litert-{mode}": _Format(_litert(mode), publish_file)
+        for mode in LITERT_MODES
+    },
+}
+
+
+def artefacts(
+    model: keras.Model,
+    directory: str | os.PathLike,
+    formats: Sequence[str],
+    *,
+    name: str = "model",
+    samples=None,
+    labels=None,
+    tokenizer=None,
+    sequence_length: int | None = None,
+    class_names: Sequence[str] = (),
+) -> VerifyReport:
+    """Writes artefacts under their final names once all of them are proved.
+
+    A SavedModel becomes `directory/<version>/`, the next free version; a
+    LiteRT file `directory/<name>-<mode>.tflite`. Everything is written
+    aside first, run in its own runtime on the samples and compared with the
+    model. When one gate fails, nothing is published.
+
+    Args:
+        model: a built model; mixed precision is exported in float32.
+        directory: where to, made when missing.
+        formats: among `kbig.export.FORMATS`.
+        name: begins the names of files.
+        samples: what to verify with: one array, or a dict by input name;
+            with a tokenizer a sequence of strings, or `{"text": strings}`.
+            Random inputs or stock sentences by default.
+        labels: of the samples, see `kbig.export.verify`.
+        tokenizer: a KerasHub tokenizer; clients of the SavedModel then send
+            strings.
+        sequence_length: length of the rows that the tokenizer fills.
+        class_names: adds `probabilities` and `label` to the SavedModel.
+
+    Returns:
+        What was measured, with the final paths.
+
+    Raises:
+        UsageError: an unknown format, samples that do not fit, a directory
+            that cannot be written.
+        GateError: a conversion or a comparison failed; nothing was written.
+
+    Example:
+    ```python
+    model = kbig.models.mlp((4,), num_classes=3)
+    report = kbig.export.artefacts(
+        model, "saved_models/iris", ["savedmodel", "litert-float32"]
+    )
+    print(report)
+    ```
+    """
+    _check(formats, name)
+    job = _job(model, name, samples, tokenizer, sequence_length, class_names)
+    chosen = [FORMATS[key] for key in formats]
+    return _publish_proved(job, chosen, pathlib.Path(directory), labels)
+
+
+def saved_model(
+    model: keras.Model, directory: str | os.PathLike, **options
+) -> ArtefactReport:
+    """Writes `directory/<version>/` for TF Serving, once it is proved.
+
+    Args:
+        model: a built model.
+        directory: the base path of one served model.
+        **options: `samples`, `labels`, `tokenizer`, `sequence_length` and
+            `class_names` as in `kbig.export.artefacts`.
+
+    Returns:
+        The report of the artefact; `report.path` is its folder.
+
+    Raises:
+        UsageError: samples that do not fit, a directory not writable.
+        GateError: outputs differ from the model's; nothing was written.
+
+    Example:
+    ```python
+    model = kbig.models.mlp((4,), num_classes=3)
+    print(kbig.export.saved_model(model, "saved_models/iris").path)
+    ```
+    """
+    (report,) = artefacts(model, directory, ["savedmodel"], **options).artefacts
+    return report
+
+
+def litert(
+    model: keras.Model,
+    path: str | os.PathLike,
+    mode: str = "float32",
+    *,
+    samples=None,
+    labels=None,
+) -> ArtefactReport:
+    """Writes a .tflite file of batch 1 and builtin ops, once it is proved.
+
+    Args:
+        model: a built model.
+        path: the file to write, ending in `.tflite`; replaced atomically.
+        mode: `float32`, `float16` (weights in half the bytes) or `dynamic`
+            (int8 weights, activations quantized while it runs).
+        samples: what to verify with; their shapes fix dimensions that the
+            model leaves free. Random inputs by default.
+        labels: of the samples, see `kbig.export.verify`.
+
+    Returns:
+        The report of the artefact.
+
+    Raises:
+        UsageError: an unknown mode, a path of another kind, free dimensions
+            without samples.
+        GateError: the model does not convert to builtin ops, or outputs
+            differ by more than the mode allows; `path` was not touched.
+
+    Example:
+    ```python
+    model = kbig.models.mlp((4,), num_classes=3)
+    kbig.export.litert(model, "iris-dynamic.tflite", mode="dynamic")
+    ```
+    """
+    path = pathlib.Path(path)
+    if mode not in LITERT_MODES or path.suffix != ".tflite":
+        raise UsageError(
+            f"Expected a mode among {', '.join(LITERT_MODES)} and a path "
+            f"that ends in .tflite. Received: mode={mode!r}, path={path}."
+        )
+    job = _job(model, path.stem, samples)
+    one = _Format(_litert(mode, path.name), publish_file)
+    (report,) = _publish_proved(job, [one], path.parent, labels).artefacts
+    return report
+
+
+def _publish_proved(job, formats, directory, labels) -> VerifyReport:
+    """Writes aside, verifies, and renames only when every gate held."""
+    with staging(directory) as aside:
+        staged = [format.write(job, aside) for format in formats]
+        report = verify(job.model, staged, job.samples, labels=labels)
+        _require_passed(report)
+        return report.published(
+            [
+                format.publish(path, directory)
+                for format, path in zip(formats, staged)
+            ]
+        )
+
+
+def _job(
+    model, name, samples, tokenizer=None, sequence_length=None, class_names=()
+) -> _Job:
+    model = float32_twin(model)
+    if tokenizer is not None:
+        samples = text_samples(model, samples, tokenizer, sequence_length)
+    elif samples is None:
+        samples = synthetic_samples(model)
+    samples = named_samples(model, samples)
+    return _Job(model, name, samples, tokenizer, sequence_length, class_names)
+
+
+def _check(formats, name) -> None:
+    unknown = [key for key in formats if key not in FORMATS]
+    if unknown or not formats or len(set(formats)) < len(formats):
+        raise UsageError(
+            f"Expected one or more different formats among "
+            f"{', '.join(FORMATS)}. Received: {', '.join(formats) or 'none'}."
+        )
+    if pathlib.PurePath(name).name != name or name.startswith("."):
+        raise UsageError(
+            "A name is one plain part of a file's name. "
+            f"Received: name={name!r}."
+        )
+
+
+def _require_passed(report: VerifyReport) -> None:
+    faults = [
+        f"{artefact.name}: {'; '.join(artefact.faults)}"
+        for artefact in report.artefacts
+        if not artefact.passed
+    ]
+    if faults:
+        raise GateError(f"Nothing was written. {' / '.join(faults)}.", report)

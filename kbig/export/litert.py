@@ -1,0 +1,76 @@
+"""LiteRT (TFLite) files that need nothing but the builtin ops of a phone."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kbig.errors import GateError
+from kbig.export.litert_file import foreign_ops
+from kbig.export.saved_model import write_saved_model
+from kbig.export.signatures import Signature
+from kbig.export.signatures import model_signatures
+
+_CONVERTER = pathlib.Path(__file__).with_name("convert_litert.py")
+
+
+def write_litert(
+    model: keras.Model,
+    file: pathlib.Path,
+    mode: str,
+    samples: Mapping[str, np.ndarray],
+) -> None:
+    """Converts a float32 model to a .tflite file of batch 1, unverified.
+
+    The conversion runs in a process of its own: the converter can crash.
+
+    Args:
+        model: a built model in float32.
+        file: where to.
+        mode: `float32`, `float16` (weights in half the bytes) or `dynamic`
+            (int8 weights, activations quantized while it runs).
+        samples: arrays by input name; their shapes fix the dimensions that
+            the model leaves free.
+
+    Raises:
+        GateError: it does not convert, or not to builtin ops only.
+    """
+    (signature,) = model_signatures(model)
+    saved_model = file.with_suffix(".saved_model")
+    write_saved_model([_of_batch_one(signature, samples)], saved_model)
+    _convert(saved_model, file, mode)
+    foreign = foreign_ops(file.read_bytes())
+    if foreign:
+        raise GateError(
+            f"{file.name} would need ops that a plain LiteRT interpreter "
+            f"does not have: {', '.join(foreign)}. Replace the layers that "
+            "make them, or export a SavedModel."
+        )
+
+
+def _of_batch_one(signature: Signature, samples) -> Signature:
+    """Fixes every dimension: what a phone allocates once."""
+    inputs = {
+        name: tf.TensorSpec((1, *samples[name].shape[1:]), spec.dtype, name)
+        for name, spec in signature.inputs.items()
+    }
+    return dataclasses.replace(signature, inputs=inputs)
+
+
+def _convert(saved_model, file, mode) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", _CONVERTER, saved_model, file, mode],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise GateError(
+            f"{file.name} does not convert (exit status {done.returncode}): "
+            f"{lines[-1] if lines else 'no message'}"
+        )

@@ -1,0 +1,124 @@
+"""What an exported model takes and gives: named tensors, in and out."""
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from kbig import data
+from kbig.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One way to call an exported model.
+
+    Args:
+        name: its name in the SavedModel, for example `serving_default`.
+        inputs: name -> `tf.TensorSpec`, the first dimension free.
+        function: takes the inputs by name, returns a dict of named tensors.
+    """
+
+    name: str
+    inputs: dict[str, tf.TensorSpec]
+    function: Callable[..., dict[str, tf.Tensor]]
+
+
+def model_signatures(
+    model: keras.Model,
+    *,
+    tokenizer=None,
+    sequence_length: int | None = None,
+    class_names: Sequence[str] = (),
+) -> tuple[Signature, ...]:
+    """Returns the signatures of a model, the one that clients use first.
+
+    With a tokenizer, `serving_default` takes strings (`text`, shape `(b,)`)
+    and `ids` takes the model's own inputs; otherwise `serving_default` takes
+    the model's own inputs. With class names, `probabilities` (float32,
+    `(b, classes)`) and `label` (string, `(b,)`) join the model's outputs.
+
+    Args:
+        model: a built model.
+        tokenizer: a KerasHub tokenizer that works inside a graph, or None.
+        sequence_length: length of the rows that the tokenizer fills.
+        class_names: names of the classes in the order of the logits.
+
+    Returns:
+        A tuple of `Signature`.
+
+    Raises:
+        UsageError: class names that do not fit the model's output.
+    """
+    _check_class_names(model, class_names)
+
+    def predict(**inputs):
+        outputs = call_by_name(model, inputs)
+        return {**outputs, **_decisions(outputs, class_names)}
+
+    own = {x.name: _spec(x) for x in model.inputs}
+    if tokenizer is None:
+        return (Signature("serving_default", own, predict),)
+
+    def predict_text(text):
+        encoded = data.encode(text, tokenizer, sequence_length)
+        return predict(**{name: encoded[name] for name in own})
+
+    text = {"text": tf.TensorSpec((None,), tf.string, name="text")}
+    return (
+        Signature("serving_default", text, predict_text),
+        Signature("ids", own, predict),
+    )
+
+
+def call_by_name(
+    model: keras.Model, inputs: Mapping[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    """Calls a model in inference with named tensors, returns named tensors."""
+    ordered = [inputs[x.name] for x in model.inputs]
+    if isinstance(model, keras.Sequential):
+        outputs = model(ordered[0], training=False)
+    else:
+        structure = keras.tree.pack_sequence_as(model.input, ordered)
+        outputs = model(structure, training=False)
+    if isinstance(outputs, dict):
+        return dict(outputs)
+    return dict(zip(output_names(model), keras.tree.flatten(outputs)))
+
+
+def output_names(model: keras.Model) -> list[str]:
+    """Names of the outputs: their keys, or the layers that make them."""
+    if isinstance(model.output, dict):
+        return list(model.output)
+    return [x._keras_history.operation.name for x in model.outputs]
+
+
+def _spec(x: keras.KerasTensor) -> tf.TensorSpec:
+    return tf.TensorSpec((None, *x.shape[1:]), x.dtype, name=x.name)
+
+
+def _decisions(outputs, class_names) -> dict[str, tf.Tensor]:
+    if not class_names:
+        return {}
+    (logits,) = outputs.values()
+    names = tf.constant(class_names)
+    return {
+        "probabilities": tf.nn.softmax(logits),
+        "label": tf.gather(names, tf.argmax(logits, axis=-1)),
+    }
+
+
+def _check_class_names(model, class_names) -> None:
+    if not class_names:
+        return
+    shapes = [tuple(x.shape) for x in model.outputs]
+    if len(shapes) != 1 or shapes[0] != (None, len(class_names)):
+        raise UsageError(
+            "Class names need a model with one output of shape "
+            f"(batch, {len(class_names)}). Received: {len(class_names)} "
+            f"class names and outputs of shapes {shapes}. Pass one name per "
+            "logit, or none."
+        )

@@ -1,0 +1,166 @@
+"""Run as a script: loads one artefact and answers requests, a line each.
+
+A process of its own: it has no Keras, and a file that ends the interpreter
+ends only this process. Requests are JSON lines on stdin:
+
+    {"run": "in.npz", "out": "out.npz"}   every signature that `in` can feed
+    {"time": 10}                          seconds of ten calls with one row
+
+Answers are JSON lines on what was stdout at the start.
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+import time
+import types
+
+import numpy as np
+
+
+class SavedModelRunner:
+    """A SavedModel in TensorFlow, loaded without Keras."""
+
+    def __init__(self, path: str, threads: int):
+        _keep_keras_out()
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        for library in _tokenizer_libraries():
+            tf.load_op_library(library)
+        start = time.perf_counter()
+        self._model = tf.saved_model.load(path)
+        self.load_seconds = time.perf_counter() - start
+        self._constant = tf.constant
+        self._functions = self._model.signatures
+        self.inputs = {
+            name: list(function.structured_input_signature[1])
+            for name, function in self._functions.items()
+        }
+        self.runtime = f"TensorFlow {tf.__version__}"
+
+    def call(self, signature: str, feeds: dict) -> dict:
+        """Runs a batch."""
+        tensors = {k: self._constant(v) for k, v in feeds.items()}
+        outputs = self._functions[signature](**tensors)
+        return {name: value.numpy() for name, value in outputs.items()}
+
+
+def _keep_keras_out() -> None:
+    """Puts empty modules where TensorFlow would import Keras by itself."""
+    for name in ("keras", "tf_keras"):
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__spec__ = None
+
+
+def _tokenizer_libraries() -> list[str]:
+    """The ops of tensorflow-text, as a server links them: no Python code."""
+    spec = importlib.util.find_spec("tensorflow_text")
+    if spec is None:
+        return []
+    folder = pathlib.Path(spec.origin).parent / "python" / "ops"
+    return sorted(map(str, folder.glob("*.so")))
+
+
+class LiteRTRunner:
+    """A .tflite file of batch 1 in ai-edge-litert, one call a row."""
+
+    def __init__(self, path: str, threads: int):
+        import ai_edge_litert
+        from ai_edge_litert.interpreter import Interpreter
+
+        start = time.perf_counter()
+        self._interpreter = Interpreter(model_path=path, num_threads=threads)
+        self._interpreter.allocate_tensors()
+        self.load_seconds = time.perf_counter() - start
+        names = self._interpreter.get_signature_list()
+        self._runners = {
+            name: self._interpreter.get_signature_runner(name) for name in names
+        }
+        self.inputs = {name: names[name]["inputs"] for name in names}
+        version = getattr(ai_edge_litert, "__version__", "")
+        self.runtime = f"LiteRT {version}".strip()
+
+    def call(self, signature: str, feeds: dict) -> dict:
+        """Runs a batch row by row."""
+        runner = self._runners[signature]
+        rows = len(next(iter(feeds.values())))
+        outputs = [
+            runner(**{k: v[i : i + 1] for k, v in feeds.items()})
+            for i in range(rows)
+        ]
+        return {k: np.concatenate([o[k] for o in outputs]) for k in outputs[0]}
+
+
+class Server:
+    """Answers requests about one artefact."""
+
+    def __init__(self, runner):
+        self._runner = runner
+        self._row = None
+
+    def run(self, source: str, target: str) -> dict:
+        """Runs every signature whose inputs are in the file `source`."""
+        with np.load(source) as arrays:
+            samples = {name: arrays[name] for name in arrays.files}
+        outputs, ran, untried = {}, [], []
+        for signature, names in self._runner.inputs.items():
+            if signature.startswith("__") or set(names) - set(samples):
+                untried.append(signature)
+                continue
+            feeds = {name: samples[name] for name in names}
+            self._row = signature, {k: v[:1] for k, v in feeds.items()}
+            for name, value in self._in_batches(signature, feeds).items():
+                if value.dtype.kind == "f":
+                    outputs[f"{signature}/{name}"] = value
+            ran.append(signature)
+        np.savez(target, **outputs)
+        return {"ran": ran, "untried": untried}
+
+    def _in_batches(self, signature, feeds, size=256):
+        rows = len(next(iter(feeds.values())))
+        parts = [
+            self._runner.call(
+                signature, {k: v[i : i + size] for k, v in feeds.items()}
+            )
+            for i in range(0, rows, size)
+        ]
+        return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+
+    def time(self, calls: int) -> dict:
+        """Times single-row calls of the signature that ran last."""
+        seconds = []
+        for _ in range(calls):
+            start = time.perf_counter()
+            self._runner.call(*self._row)
+            seconds.append(time.perf_counter() - start)
+        return {"seconds": seconds}
+
+
+def main() -> None:
+    """Serves the artefact `argv[1]` with `argv[2]` threads."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # Whatever a library prints must not look like an answer.
+    path, threads = sys.argv[1], int(sys.argv[2])
+    runner_type = SavedModelRunner if os.path.isdir(path) else LiteRTRunner
+    runner = runner_type(path, threads)
+    server = Server(runner)
+    loaded = {
+        "load_seconds": runner.load_seconds,
+        "runtime": runner.runtime,
+        "keras": "keras.src" in sys.modules,
+    }
+    print(json.dumps(loaded), file=answers)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "run" in request:
+            answer = server.run(request["run"], request["out"])
+        else:
+            answer = server.time(request["time"])
+        print(json.dumps(answer), file=answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Run directories: what a recipe leaves behind, and later ones start from."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+import kbig
+from kbig import data
+from kbig import export
+from kbig.errors import UsageError
+from kbig.reporting.files import write_text
+from kbig.reporting.report import plain
+
+_FILES = (
+    "config.json",
+    "metrics.json",
+    "history.csv",
+    "model.keras",
+    "vocabulary.txt",
+    "class_names.json",
+    "samples.npz",
+    "report.html",
+    "logs",
+    "artefacts",
+)
+# Rows kept for later verification: enough for a metric, small on disk.
+_SAMPLE_ROWS = 2000
+_SAMPLE_BYTES = 64_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run directory, self-contained.
+
+    Args:
+        directory: where it is.
+        recipe: the recipe that made it.
+        config: every value that was in force.
+    """
+
+    directory: pathlib.Path
+    recipe: str
+    config: Mapping
+
+    @classmethod
+    def create(
+        cls,
+        directory: str | os.PathLike,
+        recipe: str,
+        config: Mapping,
+        overwrite: bool = False,
+    ) -> "Run":
+        """Makes the directory and writes `config.json`.
+
+        Raises:
+            UsageError: the directory holds a run and `overwrite` is False,
+                or holds something that is not a run.
+        """
+        directory = pathlib.Path(directory)
+        _check_free(directory, overwrite)
+        for name in _FILES:
+            path = directory / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
+        run = cls(directory, recipe, dict(config))
+        run.write_json(
+            "config.json",
+            {"recipe": recipe, "kbig": kbig.__version__, **config},
+        )
+        return run
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike) -> "Run":
+        """Opens the directory of an earlier run.
+
+        Raises:
+            UsageError: there is no finished run in it.
+        """
+        directory = pathlib.Path(directory)
+        if not (directory / "config.json").is_file():
+            raise UsageError(
+                f"No run directory: {directory} has no config.json. Pass the "
+                "--out of an earlier recipe."
+            )
+        if not (directory / "model.keras").is_file():
+            raise UsageError(
+                f"{directory} holds a run that left no model.keras. Let it "
+                "finish first, or pass another one."
+            )
+        config = json.loads((directory / "config.json").read_text("utf-8"))
+        return cls(directory, config.pop("recipe"), config)
+
+    def write_json(self, name: str, value) -> None:
+        """Writes a JSON file into the directory, in one step."""
+        text = json.dumps(plain(value), indent=2, ensure_ascii=False)
+        write_text(self.directory / name, text + "\n")
+
+    def save_model(
+        self,
+        model: keras.Model,
+        *,
+        vocabulary: Sequence[str] = (),
+        class_names: Sequence[str] = (),
+    ) -> None:
+        """Saves the model with what is needed to use it."""
+        aside = self.directory / ".part-model.keras"
+        model.save(aside)
+        os.replace(aside, self.directory / "model.keras")
+        if vocabulary:
+            data.save_vocabulary(vocabulary, self.directory / "vocabulary.txt")
+        if class_names:
+            self.write_json("class_names.json", class_names)
+
+    def load_model(self, compile: bool = False) -> keras.Model:
+        """Loads the model in safe mode."""
+        import keras_hub  # noqa: F401 (registers the layers of a backbone)
+
+        return keras.models.load_model(
+            self.directory / "model.keras", compile=compile
+        )
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The WordPiece vocabulary, empty when the model reads no text."""
+        path = self.directory / "vocabulary.txt"
+        return data.load_vocabulary(path) if path.is_file() else ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, empty when there are none."""
+        path = self.directory / "class_names.json"
+        return (
+            tuple(json.loads(path.read_text("utf-8"))) if path.is_file() else ()
+        )
+
+    def tokenizer(self):
+        """The tokenizer of the model, None when it reads no text."""
+        if not self.vocabulary:
+            return None
+        return data.tokenizer(self.vocabulary, self.config["lowercase"])
+
+    def save_samples(self, x: np.ndarray, labels: np.ndarray) -> None:
+        """Keeps test rows, so that artefacts can be verified later.
+
+        Args:
+            x: strings, or an array `(rows, ...)`.
+            labels: integers `(rows,)`, or floats to regress.
+        """
+        x = x[:_SAMPLE_ROWS]
+        if x.dtype.kind == "O":
+            text = json.dumps(list(x)).encode()
+            stored = {"text": np.frombuffer(text, np.uint8)}
+        else:
+            x = x[: max(1, _SAMPLE_BYTES // max(1, x[0].nbytes))]
+            stored = {"x": x}
+        np.savez_compressed(
+            self.directory / "samples.npz", labels=labels[: len(x)], **stored
+        )
+
+    def load_samples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what `save_samples` kept: `(x, labels)`."""
+        with np.load(self.directory / "samples.npz") as stored:
+            if "text" in stored.files:
+                texts = json.loads(stored["text"].tobytes())
+                return np.array(texts, dtype=object), stored["labels"]
+            return stored["x"], stored["labels"]
+
+    def export(
+        self, formats: Sequence[str], directory: str | os.PathLike, name: str
+    ) -> export.VerifyReport:
+        """Exports the model, verified on the rows that were kept.
+
+        Args:
+            formats: among `kbig.export.FORMATS`.
+            directory: where to.
+            name: begins the names of files.
+
+        Returns:
+            What was measured.
+
+        Raises:
+            GateError: a gate failed; nothing was written.
+        """
+        samples, labels = self.load_samples()
+        return export.artefacts(
+            self.load_model(),
+            directory,
+            formats,
+            name=name,
+            samples=samples,
+            labels=labels,
+            tokenizer=self.tokenizer(),
+            sequence_length=self.config.get("sequence_length"),
+            class_names=self.class_names,
+        )
+
+
+def _check_free(directory: pathlib.Path, overwrite: bool) -> None:
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise UsageError(f"--out must be a directory. Received: {directory}")
+    is_run = (directory / "config.json").is_file()
+    if is_run and not overwrite and (directory / "metrics.json").is_file():
+        raise UsageError(
+            f"{directory} holds a finished run. Pass --overwrite to replace "
+            "it, or another --out."
+        )
+    if not is_run and any(directory.iterdir()):
+        raise UsageError(
+            f"{directory} is not empty and holds no run. Pass another --out."
+        )

@@ -1,0 +1,10 @@
+"""Training runs: where they compute, how they step, what they record."""
+
+from kbig.training.history import EpochEvents as EpochEvents
+from kbig.training.history import run_callbacks as run_callbacks
+from kbig.training.optimizers import SelectiveAdamW as SelectiveAdamW
+from kbig.training.optimizers import adamw as adamw
+from kbig.training.runtime import Runtime as Runtime
+from kbig.training.schedules import WarmupCosine as WarmupCosine
+from kbig.training.schedules import WarmupLinear as WarmupLinear
+from kbig.training.throughput import Throughput as Throughput

@@ -1,0 +1,195 @@
+"""What a run can compute on, and what follows from it."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from kbig.errors import UsageError
+from kbig.models.arguments import check_choice
+
+STRATEGIES = ("auto", "none", "mirrored", "multiworker")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """What a run can compute on.
+
+    Args:
+        capabilities: the CUDA compute capability of each GPU, as (8, 0); None
+            where the driver does not tell.
+        num_workers: machines in the cluster that TF_CONFIG describes.
+    """
+
+    capabilities: tuple[tuple[int, int] | None, ...] = ()
+    num_workers: int = 1
+
+
+def present_devices(environment: Mapping[str, str] = os.environ) -> Devices:
+    """Looks at this machine's GPUs and at TF_CONFIG.
+
+    Args:
+        environment: where to look TF_CONFIG up.
+
+    Returns:
+        The devices.
+
+    Raises:
+        UsageError: when TF_CONFIG cannot be read.
+
+    Example:
+    ```python
+    present_devices().num_workers  # 1
+    ```
+    """
+    capabilities = tuple(
+        tf.config.experimental.get_device_details(gpu).get("compute_capability")
+        for gpu in tf.config.list_physical_devices("GPU")
+    )
+    return Devices(capabilities, count_workers(environment.get("TF_CONFIG")))
+
+
+def count_workers(tf_config: str | None) -> int:
+    """Counts the machines that train in a cluster.
+
+    Args:
+        tf_config: the value of TF_CONFIG, or None when it is not set.
+
+    Returns:
+        The number of workers, the chief included; 1 without a cluster.
+
+    Raises:
+        UsageError: when the value is not a JSON object of the known form.
+
+    Example:
+    ```python
+    count_workers('{"cluster": {"worker": ["a:1", "b:1"]}}')  # 2
+    ```
+    """
+    if not tf_config:
+        return 1
+    try:
+        cluster = json.loads(tf_config).get("cluster", {})
+        workers = len(cluster.get("worker", ())) + len(cluster.get("chief", ()))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UsageError(
+            "TF_CONFIG must be a JSON object with a `cluster` of `worker` "
+            f"addresses. Received: TF_CONFIG={tf_config!r}. Correct or unset "
+            "it."
+        ) from error
+    return max(workers, 1)
+
+
+def choose_strategy(requested: str, devices: Devices) -> tuple[str, str]:
+    """Chooses how copies of the model are spread.
+
+    Args:
+        requested: one of `STRATEGIES`.
+        devices: what there is.
+
+    Returns:
+        "none" or "mirrored", and the reason.
+
+    Raises:
+        UsageError: when the request is unknown, or when several workers would
+            have to train together, which Keras cannot.
+
+    Example:
+    ```python
+    choose_strategy("auto", Devices(((8, 0), (8, 0))))[0]  # "mirrored"
+    ```
+    """
+    check_choice("strategy", requested, STRATEGIES)
+    in_cluster = requested == "auto" and devices.num_workers > 1
+    if requested == "multiworker" or in_cluster:
+        raise UsageError(
+            "Keras's `fit` cannot train on several workers: it fails on the "
+            "first batch of MultiWorkerMirroredStrategy. Received: "
+            f"strategy={requested!r}, num_workers={devices.num_workers}. "
+            'Unset TF_CONFIG, or pass strategy="mirrored" to use this '
+            "machine alone."
+        )
+    if requested != "auto":
+        return requested, "as requested"
+    num_gpus = len(devices.capabilities)
+    if num_gpus > 1:
+        return "mirrored", f"{num_gpus} GPUs"
+    return "none", "one GPU" if num_gpus else "no GPU"
+
+
+def choose_precision(requested: str, devices: Devices) -> tuple[str, str]:
+    """Chooses a dtype policy that every GPU present computes fast in.
+
+    Args:
+        requested: one of `PRECISIONS`.
+        devices: what there is.
+
+    Returns:
+        The policy's name and the reason.
+
+    Raises:
+        UsageError: when the request is unknown.
+
+    Example:
+    ```python
+    choose_precision("auto", Devices(((7, 5),)))[0]  # "mixed_float16"
+    ```
+    """
+    check_choice("precision", requested, PRECISIONS)
+    if requested == "mixed_float16" and not devices.capabilities:
+        return requested, "as requested; slow, since CPUs emulate float16"
+    if requested != "auto":
+        return requested, "as requested"
+    if not devices.capabilities:
+        return "float32", "no GPU"
+    if None in devices.capabilities:
+        return "float32", "a GPU does not tell its compute capability"
+    weakest = min(devices.capabilities)
+    reason = f"compute capability {weakest[0]}.{weakest[1]}"
+    if weakest >= (8, 0):
+        return "mixed_bfloat16", reason
+    if weakest >= (7, 0):
+        return "mixed_float16", reason
+    return "float32", f"{reason} has no tensor cores"
+
+
+def choose_xla(
+    requested: str | bool, devices: Devices, num_replicas: int
+) -> tuple[bool, str]:
+    """Chooses whether XLA compiles the training step.
+
+    Args:
+        requested: "auto", True or False.
+        devices: what there is.
+        num_replicas: copies of the model that train in step.
+
+    Returns:
+        Whether to compile and the reason.
+
+    Raises:
+        UsageError: when the request is unknown, or True with several
+            replicas.
+
+    Example:
+    ```python
+    choose_xla("auto", Devices(), num_replicas=1)[0]  # False
+    ```
+    """
+    check_choice("xla", requested, ("auto", True, False))
+    if requested is True and num_replicas > 1:
+        raise UsageError(
+            "XLA cannot compile a step that several replicas take together: "
+            "TensorFlow finds a variable on a different device. Received: "
+            f'xla=True, num_replicas={num_replicas}. Pass xla="auto" or '
+            'strategy="none".'
+        )
+    if requested != "auto":
+        return bool(requested), "as requested"
+    if num_replicas > 1:
+        return False, f"fails with {num_replicas} replicas"
+    if devices.capabilities:
+        return True, "one GPU"
+    return False, "slower than its own kernels on a CPU"

@@ -1,0 +1,175 @@
+"""Where and how a run computes: strategy, precision, XLA and seed."""
+
+import contextlib
+import dataclasses
+import functools
+import types
+from collections.abc import Iterator
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from kbig.errors import UsageError
+from kbig.training.devices import choose_precision
+from kbig.training.devices import choose_strategy
+from kbig.training.devices import choose_xla
+from kbig.training.devices import present_devices
+
+
+@dataclasses.dataclass(frozen=True, init=False, eq=False)
+class Runtime:
+    """Decides once how a run computes, and says why.
+
+    With "auto", two GPUs or more are mirrored; the precision is what the
+    GPU's tensor cores are made for; XLA compiles on a single GPU. On a CPU
+    all stay off.
+
+    "mirrored" without a GPU takes all logical CPU devices. "multiworker", and
+    "auto" in a cluster, are refused: `fit` of Keras 3.15 cannot train under
+    `MultiWorkerMirroredStrategy`.
+
+    Args:
+        strategy: "auto", "none", "mirrored" or "multiworker".
+        precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
+        xla: "auto", True or False.
+        seed: of Python, NumPy and TensorFlow, non-negative.
+
+    Attributes:
+        strategy: the `tf.distribute.Strategy`.
+        strategy_name: "none" or "mirrored".
+        precision: the name of the Keras dtype policy.
+        jit_compile: what to pass to `model.compile`.
+        num_replicas: copies of the model that train in step.
+        seed: as received.
+        reasons: why each of "strategy", "precision" and "xla" is what it is.
+
+    Raises:
+        UsageError: when an argument is unknown, or when the choices exclude
+            each other or the machine.
+
+    Example:
+    ```python
+    runtime = Runtime(precision="mixed_bfloat16")
+    with runtime.scope():
+        model = kbig.models.mlp((4,), 2)
+        model.compile("adam", "mse", jit_compile=runtime.jit_compile)
+    print(runtime)
+    ```
+    """
+
+    strategy: tf.distribute.Strategy
+    strategy_name: str
+    precision: str
+    jit_compile: bool
+    num_replicas: int
+    seed: int
+    reasons: Mapping[str, str]
+
+    def __init__(
+        self,
+        strategy: str = "auto",
+        precision: str = "auto",
+        xla: str | bool = "auto",
+        seed: int = 0,
+    ):
+        _check_seed(seed)
+        devices = present_devices()
+        name, strategy_reason = choose_strategy(strategy, devices)
+        policy, precision_reason = choose_precision(precision, devices)
+        chosen = _STRATEGIES[name]()
+        num_replicas = chosen.num_replicas_in_sync
+        jit_compile, xla_reason = choose_xla(xla, devices, num_replicas)
+        reasons = {
+            "strategy": strategy_reason,
+            "precision": precision_reason,
+            "xla": xla_reason,
+        }
+        self._freeze(
+            strategy=chosen,
+            strategy_name=name,
+            precision=policy,
+            jit_compile=jit_compile,
+            num_replicas=num_replicas,
+            seed=seed,
+            reasons=types.MappingProxyType(reasons),
+        )
+
+    def _freeze(self, **attributes) -> None:
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator["Runtime"]:
+        """Seeds, and puts policy and strategy in force until it is left.
+
+        Returns:
+            A context manager to build and compile a model in.
+
+        Example:
+        ```python
+        with Runtime().scope():
+            model = kbig.models.mlp((4,), 2)
+        ```
+        """
+        previous = keras.config.dtype_policy()
+        keras.utils.set_random_seed(self.seed)
+        keras.config.set_dtype_policy(self.precision)
+        try:
+            with self.strategy.scope():
+                yield self
+        finally:
+            keras.config.set_dtype_policy(previous)
+
+    def report(self) -> dict:
+        """What was chosen and why, ready for JSON.
+
+        Returns:
+            A dict of `strategy`, `replicas`, `precision`, `xla`, `seed` and
+            `reasons`.
+
+        Example:
+        ```python
+        json.dumps(Runtime().report())
+        ```
+        """
+        return {
+            "strategy": self.strategy_name,
+            "replicas": self.num_replicas,
+            "precision": self.precision,
+            "xla": self.jit_compile,
+            "seed": self.seed,
+            "reasons": dict(self.reasons),
+        }
+
+    def __str__(self) -> str:
+        report = self.report()
+        reasons = report.pop("reasons")
+        lines = []
+        for name, value in report.items():
+            reason = f"  ({reasons[name]})" if name in reasons else ""
+            lines.append(f"{name:<10} {value}{reason}")
+        return "\n".join(lines)
+
+
+def _check_seed(seed: int) -> None:
+    if not isinstance(seed, int) or seed < 0:
+        raise UsageError(
+            "`seed` must be a non-negative integer. "
+            f"Received: seed={seed!r}. Pass 0 for the default."
+        )
+
+
+# One for the process: the collectives of a second one clash with the first's.
+@functools.cache
+def _mirrored() -> tf.distribute.Strategy:
+    if tf.config.list_physical_devices("GPU"):
+        return tf.distribute.MirroredStrategy()
+    cpus = tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([cpu.name for cpu in cpus])
+
+
+_STRATEGIES = {
+    "none": tf.distribute.get_strategy,
+    "mirrored": _mirrored,
+}

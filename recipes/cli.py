@@ -1,0 +1,160 @@
+"""The command `kbig`: lists recipes, reads their options, runs them."""
+
+import argparse
+import dataclasses
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import recipes.config as configs
+from kbig.errors import GateError
+from kbig.errors import UsageError
+
+# Command -> (module, what it does). A new recipe is one line here.
+RECIPES = {
+    "demo": (
+        "recipes.demo",
+        "text in, a BERT trained, exported, verified and reported",
+    ),
+    "train-image": (
+        "recipes.train_image",
+        "train a CNN or MLP on images",
+    ),
+    "train-sequence": (
+        "recipes.train_sequence",
+        "train an RNN: forecasting, or classification of texts and sequences",
+    ),
+    "pretrain-mlm": (
+        "recipes.pretrain_mlm",
+        "pretrain a BERT on a corpus by masked language modelling",
+    ),
+    "finetune": (
+        "recipes.finetune",
+        "train a BERT text classifier, from a pretraining run or nothing",
+    ),
+    "export-model": (
+        "recipes.export_model",
+        "export a run for servers and phones, and verify every artefact",
+    ),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes become a UsageError: one line, exit status 2."""
+
+    def error(self, message):
+        raise UsageError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: without the program's name; `sys.argv` by default.
+
+    Returns:
+        The exit status: 0 done, 1 it ran and a gate failed, 2 the caller's
+        mistake.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    try:
+        return _dispatch(arguments)
+    except (UsageError, GateError) as error:
+        if debug:
+            traceback.print_exc()
+        message = " ".join(str(error).split())
+        print(f"kbig: {message}", file=sys.stderr)
+        return 1 if isinstance(error, GateError) else 2
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    command, *rest = arguments
+    if command == "--version":
+        import kbig
+
+        print(kbig.__version__)
+        return 0
+    if command == "list":
+        print(_recipe_list())
+        return 0
+    if command not in RECIPES:
+        raise configs.unknown_key(command, RECIPES)
+    module = importlib.import_module(RECIPES[command][0])
+    config = _parse(command, module, rest)
+    # Before TensorFlow is loaded: its start-up notes are not for users.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    module.run(config)
+    return 0
+
+
+def _help() -> str:
+    return (
+        "usage: kbig <recipe> [--config FILE] [--key value ...] [--out DIR]\n"
+        "       kbig <recipe> --help\n"
+        "       kbig list\n\n"
+        f"recipes:\n{_recipe_list()}\n\n"
+        "options of every recipe: --dry-run, --quick, --overwrite, --debug"
+    )
+
+
+def _recipe_list() -> str:
+    return "\n".join(
+        f"  {name:<15} {purpose}" for name, (_, purpose) in RECIPES.items()
+    )
+
+
+def _parse(command: str, module, arguments: list[str]):
+    parser = _Parser(
+        prog=f"kbig {command}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", help="YAML or JSON file of these options")
+    fields = dataclasses.fields(module.Config)
+    for field in fields:
+        _add_option(parser, field)
+    given, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = {configs.field_key(f).replace("_", "-") for f in fields}
+        raise configs.unknown_key(unknown[0].lstrip("-"), known)
+    values = {
+        key: value
+        for key, value in vars(given).items()
+        if value is not None and key != "config"
+    }
+    from_file = configs.read_config_file(given.config) if given.config else {}
+    return configs.build(module.Config, from_file, values)
+
+
+def _add_option(parser, field: dataclasses.Field) -> None:
+    key = configs.field_key(field)
+    flag = "--" + key.replace("_", "-")
+    about = field.metadata["help"].replace("%", "%%")
+    if isinstance(field.default, bool):
+        parser.add_argument(
+            flag, dest=key, help=about, default=None, action="store_true"
+        )
+        return
+    choices = field.metadata["choices"]
+    default = field.default
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    shown = f" (default {default})" if default not in ("", None) else ""
+    parser.add_argument(
+        flag,
+        dest=key,
+        help=about + shown,
+        metavar="|".join(map(str, choices)) or key.upper(),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""The steps that recipes share: start, train, finish."""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+import sys
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import kbig
+from kbig.errors import UsageError
+from recipes.config import RecipeConfig
+from recipes.config import TrainConfig
+from recipes.config import to_dict
+
+CLASSIFIER_CURVES = {"loss": "Loss", "accuracy": "Accuracy"}
+_XLA = {"auto": "auto", "on": True, "off": False}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a recipe leaves: its run, its numbers and what to show."""
+
+    run: Any
+    metrics: dict[str, Any]
+    sections: list
+
+
+def load_data(name: str, kinds: Sequence[str], limit: int = 0, **options):
+    """Loads data of one of the kinds.
+
+    Args:
+        name: what `kbig.data.load` takes.
+        kinds: those that the recipe can use.
+        limit: training rows to keep, drawn at random; 0 is all.
+        **options: of the kind of data; empty ones are left out.
+
+    Raises:
+        UsageError: the data are of another kind.
+    """
+    given = {k: v for k, v in options.items() if v not in ("", None)}
+    dataset = kbig.data.load(name, **given)
+    if dataset.info.kind not in kinds:
+        raise UsageError(
+            f"This recipe takes data of the kind {' or '.join(kinds)}. "
+            f"Received: {name}, which is of the kind {dataset.info.kind}. "
+            "`kbig list` names the other recipes."
+        )
+    return _limited(dataset, limit) if limit else dataset
+
+
+def _limited(dataset, limit: int):
+    train = dataset.train.shuffle(
+        100_000, seed=0, reshuffle_each_iteration=False
+    ).take(limit)
+    sizes = {**dataset.info.sizes, "train": int(train.cardinality())}
+    info = dataclasses.replace(dataset.info, sizes=sizes)
+    return dataclasses.replace(dataset, train=train, info=info)
+
+
+def data_name(name_or_path: str) -> str:
+    """A plain name for what was loaded: `data/my.csv.gz` is `my`."""
+    last = pathlib.PurePath(name_or_path.replace(":", "/")).name
+    return last.partition(".")[0] or "model"
+
+
+def runtime(config: TrainConfig):
+    """The devices, precision and compilation that the options ask for."""
+    return kbig.training.Runtime(
+        strategy=config.strategy,
+        precision=config.precision,
+        xla=_XLA[config.xla],
+        seed=config.seed,
+    )
+
+
+def steps(rows: int, batch_size: int, epochs: int = 1) -> int:
+    """Training steps in `epochs` passes over the rows."""
+    return -(-rows // batch_size) * epochs
+
+
+def out_directory(config: RecipeConfig, recipe: str) -> pathlib.Path:
+    """`--out`, or the first free `runs/<recipe>-<number>`."""
+    if config.out:
+        return pathlib.Path(config.out)
+    numbered = (
+        pathlib.Path(f"runs/{recipe}-{number}") for number in itertools.count(1)
+    )
+    return next(path for path in numbered if not path.exists())
+
+
+def show_plan(config: RecipeConfig, model, *facts) -> None:
+    """What `--dry-run` prints: everything in force, and the model."""
+    print(config_text(config))
+    for fact in facts:
+        print(f"\n{fact}")
+    model.summary(print_fn=print)
+
+
+def config_text(config: RecipeConfig) -> str:
+    """Every value in force, as JSON."""
+    return json.dumps(to_dict(config), indent=2, ensure_ascii=False)
+
+
+def start(config: RecipeConfig, recipe: str):
+    """Makes the run directory."""
+    return kbig.runs.Run.create(
+        out_directory(config, recipe), recipe, to_dict(config), config.overwrite
+    )
+
+
+def fit_verbosity() -> int:
+    """A progress bar on a terminal, a line an epoch elsewhere."""
+    return 1 if sys.stdout.isatty() else 2
+
+
+def compile_classifier(model, runtime, optimizer) -> None:
+    """Compiles for labels that are class numbers."""
+    import keras
+
+    with runtime.scope():
+        model.compile(
+            optimizer,
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            jit_compile=runtime.jit_compile,
+        )
+
+
+def cards(metrics: Mapping[str, Any]):
+    """The numbers that matter most, at the top of the page."""
+    shown = [
+        ("test_accuracy", "Test accuracy", kbig.reporting.Percent),
+        ("baseline_accuracy", "Baseline accuracy", kbig.reporting.Percent),
+        ("test_mean_absolute_error", "Mean absolute error", float),
+        ("test_loss", "Test loss", float),
+        ("parameters", "Parameters", int),
+        ("seconds", "Time", kbig.reporting.Seconds),
+    ]
+    return kbig.reporting.Section(
+        "Summary",
+        [
+            kbig.reporting.Cards(
+                [
+                    (label, kind(metrics[key]), "")
+                    for key, label, kind in shown
+                    if key in metrics
+                ]
+            )
+        ],
+    )
+
+
+def run_details(config: RecipeConfig, runtime, model, *infos):
+    """What it takes to repeat the run, folded."""
+    summary = []
+    model.summary(print_fn=summary.append)
+    return kbig.sections.details(
+        {
+            "Configuration": config_text(config),
+            "Data": "\n\n".join(map(str, infos)),
+            "Devices": str(runtime),
+            "Model": "\n".join(summary),
+        }
+    )
+
+
+def exported(run, formats: Sequence[str], name: str):
+    """Exports a run into its own `artefacts` folder, when asked to."""
+    if not formats:
+        return None
+    return run.export(formats, run.directory / "artefacts", name)
+
+
+def finish(
+    run, title: str, metrics: Mapping[str, Any], sections: Sequence, report=None
+) -> Outcome:
+    """Writes `report.html` and, last of all, `metrics.json`.
+
+    Args:
+        run: the run.
+        title: of the page.
+        metrics: flat numbers.
+        sections: of the page.
+        report: of the export, if there was one.
+
+    Returns:
+        What the recipe leaves.
+    """
+    metrics, sections = dict(metrics), list(sections)
+    if report is not None:
+        metrics |= {a.name: a.to_dict() for a in report.artefacts}
+        sections.insert(-1, kbig.sections.artefacts(report))
+        kbig.reporting.show(*report.tables())
+    command = f"kbig {kbig.__version__}, recipe {run.recipe}"
+    kbig.reporting.write_page(
+        run.directory / "report.html", title, sections, footer=command
+    )
+    run.write_json("metrics.json", metrics)
+    print(f"report: {run.directory / 'report.html'}")
+    return Outcome(run, metrics, sections)

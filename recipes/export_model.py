@@ -1,0 +1,58 @@
+"""Exports a run for servers and phones, and verifies every artefact.
+
+kbig export-model --from runs/topics --formats savedmodel,litert-dynamic
+
+Artefacts go to saved_models/<name>/, or to DIR/artefacts with --out DIR:
+the SavedModel as the next version <version>/, LiteRT files as
+<name>-<mode>.tflite. Each is run outside Keras on test rows that the run
+kept, and nothing is written when one differs from the model.
+"""
+
+import dataclasses
+import pathlib
+import time
+
+import kbig
+from kbig.errors import UsageError
+from recipes import common
+from recipes.config import RecipeConfig
+from recipes.config import option
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RecipeConfig):
+    """Options of `kbig export-model`."""
+
+    from_: str = option("", "run directory to export")
+    formats: tuple[str, ...] = option(
+        ("savedmodel", "litert-float32", "litert-dynamic"),
+        "among savedmodel,litert-float32,litert-float16,litert-dynamic",
+    )
+
+
+def run(config: Config) -> common.Outcome:
+    """Exports, verifies and reports."""
+    started = time.perf_counter()
+    if not config.from_:
+        raise UsageError("Pass the run to export: --from DIR.")
+    source = kbig.runs.Run.open(config.from_)
+    config = dataclasses.replace(
+        config, name=config.name or source.config["name"] or source.recipe
+    )
+    if config.dry_run:
+        return common.show_plan(config, source.load_model())
+    run = common.start(config, "export-model")
+    root = pathlib.Path("saved_models") / config.name
+    if config.out:
+        root = run.directory / "artefacts"
+    report = source.export(config.formats, root, config.name)
+    metrics = {
+        "keras_metric": report.keras_metric,
+        "samples": report.samples,
+        "seconds": time.perf_counter() - started,
+    }
+    sections = [
+        common.cards(metrics),
+        kbig.sections.details({"Configuration": common.config_text(config)}),
+    ]
+    return common.finish(run, config.name, metrics, sections, report)

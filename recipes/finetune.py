@@ -1,0 +1,189 @@
+"""Trains a BERT text classifier, from a pretraining run or from nothing.
+
+kbig finetune --data wordnet-topics --from runs/pretrain-mlm --out runs/topics
+
+With --from the backbone, its vocabulary and its casing are those of that
+run. The default takes about 5 minutes on 2 CPU cores. TF-IDF with logistic
+regression is fitted to the same rows and printed beside.
+"""
+
+import dataclasses
+import time
+from typing import ClassVar
+
+import numpy as np
+
+import kbig
+from recipes import common
+from recipes.config import TrainConfig
+from recipes.config import option
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TrainConfig):
+    """Options of `kbig finetune`."""
+
+    quick_values: ClassVar[dict] = {"epochs": 1, "limit": 2000}
+
+    data: str = option("wordnet-topics", "name or path of labelled texts")
+    text_column: str = option("", "column of the text in tables")
+    label_column: str = option("", "column of the label in tables")
+    split_column: str = option("", "column of the split in tables")
+    from_: str = option("", "run directory to start from")
+    size: str = option(
+        "tiny",
+        "size of the BERT, when it starts from nothing",
+        ("tiny", "mini", "small", "medium", "base", "large"),
+    )
+    vocabulary_size: int = option(8000, "likewise, WordPiece tokens at most")
+    lowercase: bool = option(True, "likewise, fold case and strip accents")
+    sequence_length: int = option(0, "tokens of a row; 0: from the data")
+    epochs: int = option(3, "passes over the training rows")
+    batch_size: int = option(32, "rows of a step")
+    learning_rate: float = option(5e-4, "peak, after a warm-up of a tenth")
+    weight_decay: float = option(0.01, "of AdamW")
+    dropout: float = option(0.1, "before the classifier")
+    baseline: bool = option(True, "also fit TF-IDF and logistic regression")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """What training starts from."""
+
+    vocabulary: tuple[str, ...]
+    lowercase: bool
+    backbone: object
+
+
+def run(config: Config) -> common.Outcome:
+    """Fine-tunes, tests, saves, exports when asked, and reports."""
+    started = time.perf_counter()
+    dataset = common.load_data(
+        config.data,
+        ("text",),
+        text_column=config.text_column,
+        label_column=config.label_column,
+        split_column=config.split_column,
+        limit=config.limit,
+    )
+    texts, labels = dataset.arrays("train")
+    runtime = common.runtime(config)
+    start, model = _model(config, runtime, texts, dataset.info.class_names)
+    tokenizer = kbig.data.tokenizer(start.vocabulary, start.lowercase)
+    config = dataclasses.replace(
+        config,
+        name=config.name or common.data_name(config.data),
+        lowercase=start.lowercase,
+        vocabulary_size=len(start.vocabulary),
+        sequence_length=config.sequence_length
+        or _suitable_length(texts, tokenizer, start.backbone),
+    )
+    if config.dry_run:
+        return common.show_plan(config, model, dataset.info, runtime)
+    run = common.start(config, "finetune")
+    history, speed = _fit(config, runtime, model, dataset, tokenizer, run)
+    test_texts, test_labels = dataset.arrays("test")
+    logits = _logits(model, test_texts, tokenizer, config)
+    report = kbig.evaluation.classification(
+        logits, test_labels, dataset.info.class_names
+    )
+    run.save_model(
+        model,
+        vocabulary=start.vocabulary,
+        class_names=dataset.info.class_names,
+    )
+    run.save_samples(test_texts, test_labels)
+    metrics = {
+        "test_accuracy": report.accuracy,
+        "test_loss": report.loss,
+        "test_macro_f1": report.macro_f1,
+        "parameters": model.count_params(),
+        **speed,
+    }
+    if config.baseline:
+        predicted = kbig.baselines.tfidf_logistic_regression(
+            texts, labels, test_texts
+        )
+        metrics["baseline_accuracy"] = float((predicted == test_labels).mean())
+    export_report = common.exported(run, config.formats, config.name)
+    metrics["seconds"] = time.perf_counter() - started
+    sections = [
+        common.cards(metrics),
+        kbig.sections.training(history, common.CLASSIFIER_CURVES),
+        kbig.sections.classification(report),
+        kbig.sections.predictions(
+            test_texts[:3],
+            logits[:3],
+            test_labels[:3],
+            dataset.info.class_names,
+        ),
+        common.run_details(config, runtime, model, dataset.info),
+    ]
+    title = f"BERT on {config.name}"
+    return common.finish(run, title, metrics, sections, export_report)
+
+
+def _model(config, runtime, texts, class_names):
+    with runtime.scope():
+        start = _start(config, texts)
+        model = kbig.models.bert_classifier(
+            start.backbone, len(class_names), config.dropout
+        )
+    return start, model
+
+
+def _start(config: Config, texts) -> _Start:
+    if not config.from_:
+        vocabulary = kbig.data.train_vocabulary(
+            texts, config.vocabulary_size, lowercase=config.lowercase
+        )
+        backbone = kbig.models.bert(config.size, len(vocabulary))
+        return _Start(vocabulary, config.lowercase, backbone)
+    earlier = kbig.runs.Run.open(config.from_)
+    backbone = kbig.models.find_bert(earlier.load_model())
+    return _Start(earlier.vocabulary, earlier.config["lowercase"], backbone)
+
+
+def _suitable_length(texts, tokenizer, backbone, sample=10_000) -> int:
+    """Fits 99 of 100 texts, in steps of 8, within what the model takes."""
+    chosen = np.random.default_rng(0).permutation(len(texts))[:sample]
+    pieces = kbig.data.tokenize(texts[chosen], tokenizer)
+    tokens = np.percentile(pieces.row_lengths().numpy(), 99) + 2
+    return min(int(-(-tokens // 8) * 8), backbone.max_sequence_length)
+
+
+def _fit(config, runtime, model, dataset, tokenizer, run):
+    def transform(texts, labels):
+        inputs = kbig.data.encode(texts, tokenizer, config.sequence_length)
+        return inputs, labels
+
+    rows = dataset.info.sizes["train"]
+    total = common.steps(rows, config.batch_size, config.epochs)
+    rate = kbig.training.WarmupLinear(config.learning_rate, total // 10, total)
+    with runtime.scope():
+        optimizer = kbig.training.adamw(
+            rate, config.weight_decay, global_clipnorm=1.0
+        )
+    common.compile_classifier(model, runtime, optimizer)
+    throughput = kbig.training.Throughput(config.batch_size)
+    history = model.fit(
+        kbig.data.batches(
+            dataset.train,
+            config.batch_size,
+            shuffle=True,
+            seed=config.seed,
+            transform=transform,
+        ),
+        validation_data=kbig.data.batches(
+            dataset.validation, config.batch_size, transform=transform
+        ),
+        epochs=config.epochs,
+        callbacks=kbig.training.run_callbacks(run.directory, throughput),
+        verbose=common.fit_verbosity(),
+    )
+    return history.history, throughput.report()
+
+
+def _logits(model, texts, tokenizer, config) -> np.ndarray:
+    inputs = kbig.data.encode(texts, tokenizer, config.sequence_length)
+    return model.predict(inputs, batch_size=128, verbose=0)

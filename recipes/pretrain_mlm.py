@@ -1,0 +1,209 @@
+"""Pretrains a BERT on a corpus by masked language modelling.
+
+kbig pretrain-mlm --corpus austen --size tiny --out runs/pretrain
+
+A WordPiece vocabulary is trained on the corpus, texts are packed into full
+rows, and 15 % of the tokens are hidden anew in every batch. The default
+takes about 4 minutes on 2 CPU cores; held-out loss and masked accuracy are
+of documents that were never trained on.
+"""
+
+import dataclasses
+import time
+from typing import ClassVar
+
+import numpy as np
+
+import kbig
+from kbig.errors import UsageError
+from recipes import common
+from recipes.config import TrainConfig
+from recipes.config import option
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TrainConfig):
+    """Options of `kbig pretrain-mlm`."""
+
+    quick_values: ClassVar[dict] = {"epochs": 1, "limit": 64, "size": "tiny"}
+
+    corpus: tuple[str, ...] = option(
+        ("austen",), "names or paths; of labelled texts only the texts"
+    )
+    text_column: str = option("", "column of the text in tables")
+    size: str = option(
+        "tiny",
+        "size of the BERT",
+        ("tiny", "mini", "small", "medium", "base", "large"),
+    )
+    vocabulary_size: int = option(8000, "WordPiece tokens, at most")
+    lowercase: bool = option(True, "fold case and strip accents")
+    sequence_length: int = option(64, "tokens of a row")
+    rate: float = option(0.15, "share of the tokens that are hidden")
+    epochs: int = option(3, "passes over the corpus")
+    batch_size: int = option(32, "rows of a step")
+    learning_rate: float = option(1e-3, "peak, after a warm-up of a tenth")
+    weight_decay: float = option(0.01, "of AdamW")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Corpus:
+    """Documents of both splits, and where they come from."""
+
+    train: list[str]
+    held_out: list[str]
+    infos: list
+
+
+def run(config: Config) -> common.Outcome:
+    """Pretrains, evaluates on held-out documents, saves and reports."""
+    import keras
+
+    started = time.perf_counter()
+    corpus = read_corpus(config)
+    vocabulary = kbig.data.train_vocabulary(
+        corpus.train, config.vocabulary_size, lowercase=config.lowercase
+    )
+    runtime = common.runtime(config)
+    with runtime.scope():
+        backbone = kbig.models.bert(config.size, len(vocabulary))
+        model = kbig.models.bert_masked_lm(backbone)
+    if config.dry_run:
+        return common.show_plan(config, model, *corpus.infos, runtime)
+    run = common.start(config, "pretrain-mlm")
+    tokenizer = kbig.data.tokenizer(vocabulary, config.lowercase)
+    rows = _rows(corpus.train, tokenizer, config)
+    held_out_rows = _rows(corpus.held_out, tokenizer, config)
+    batches = _masked(rows, vocabulary, config, training=True)
+    held_out = _masked(held_out_rows, vocabulary, config, training=False)
+    steps_per_epoch = max(1, len(rows) // config.batch_size)
+    with runtime.scope():
+        total = steps_per_epoch * config.epochs
+        rate = kbig.training.WarmupLinear(
+            config.learning_rate, total // 10, total
+        )
+        model.compile(
+            kbig.training.adamw(rate, config.weight_decay, global_clipnorm=1.0),
+            # Averaged over hidden tokens only, not over padding.
+            keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, reduction="mean_with_sample_weight"
+            ),
+            weighted_metrics=["accuracy"],
+            jit_compile=runtime.jit_compile,
+        )
+    real_tokens = int((rows != tokenizer.pad_token_id).sum())
+    throughput = kbig.training.Throughput(
+        real_tokens / steps_per_epoch, unit="tokens"
+    )
+    history = model.fit(
+        batches,
+        steps_per_epoch=steps_per_epoch,
+        epochs=config.epochs,
+        validation_data=held_out,
+        callbacks=kbig.training.run_callbacks(run.directory, throughput),
+        verbose=common.fit_verbosity(),
+    ).history
+    run.save_model(model, vocabulary=vocabulary)
+    metrics = {
+        "test_loss": history["val_loss"][-1],
+        "test_accuracy": history["val_accuracy"][-1],
+        "perplexity": float(np.exp(history["val_loss"][-1])),
+        "unigram_entropy": _unigram_entropy(rows, held_out_rows, vocabulary),
+        "parameters": model.count_params(),
+        "vocabulary_size": len(vocabulary),
+        "train_tokens": real_tokens,
+        **throughput.report(),
+        "seconds": time.perf_counter() - started,
+    }
+    sections = _sections(config, metrics, history, runtime, model, corpus.infos)
+    title = f"BERT {config.size}, pretrained"
+    return common.finish(run, title, metrics, sections)
+
+
+def read_corpus(config: Config) -> _Corpus:
+    """Loads every part of the corpus; test rows are never read."""
+    if not config.corpus:
+        raise UsageError("A corpus is needed. Received: none.")
+    train, held_out, infos = [], [], []
+    for name in config.corpus:
+        dataset = common.load_data(
+            name,
+            ("corpus", "text"),
+            text_column=config.text_column,
+            limit=config.limit,
+        )
+        train += list(dataset.arrays("train")[0])
+        held_out += list(dataset.arrays("validation")[0])
+        infos.append(dataset.info)
+    return _Corpus(train, held_out, infos)
+
+
+def _rows(documents, tokenizer, config) -> np.ndarray:
+    """Documents as full rows of ids, int32 `(rows, sequence_length)`."""
+    paragraphs = [p for text in documents for p in text.split("\n")]
+    ids = kbig.data.tokenize(paragraphs, tokenizer)
+    return kbig.data.pack_documents(
+        [np.split(ids.flat_values.numpy(), ids.row_splits.numpy()[1:-1])],
+        config.sequence_length,
+        cls_id=tokenizer.cls_token_id,
+        sep_id=tokenizer.sep_token_id,
+        pad_id=tokenizer.pad_token_id,
+    )
+
+
+def _masked(rows, vocabulary, config, training: bool):
+    special = kbig.data.SPECIAL_TOKENS
+    return kbig.data.masked_batches(
+        rows,
+        config.batch_size,
+        vocabulary_size=len(vocabulary),
+        mask_id=vocabulary.index("[MASK]"),
+        special_ids=[vocabulary.index(token) for token in special],
+        max_predictions=max(1, round(config.sequence_length * config.rate)),
+        rate=config.rate,
+        pad_id=vocabulary.index("[PAD]"),
+        seed=config.seed,
+        training=training,
+    )
+
+
+def _unigram_entropy(rows, held_out_rows, vocabulary) -> float:
+    """Nats a token when each is predicted by its frequency in training.
+
+    What a model without context reaches on the held-out rows: the bar that
+    the loss has to fall below.
+    """
+    special = [
+        vocabulary.index(token)
+        for token in kbig.data.SPECIAL_TOKENS
+        if token != "[UNK]"
+    ]
+    counts = np.bincount(rows.ravel(), minlength=len(vocabulary)) + 1.0
+    counts[special] = 0
+    seen = held_out_rows[~np.isin(held_out_rows, special)]
+    return float(-np.log(counts[seen] / counts.sum()).mean())
+
+
+def _sections(config, metrics, history, runtime, model, infos):
+    cards = kbig.reporting.Cards(
+        [
+            ("Held-out loss", metrics["test_loss"], "nats a hidden token"),
+            ("Perplexity", metrics["perplexity"], "of hidden tokens"),
+            (
+                "Masked accuracy",
+                kbig.reporting.Percent(metrics["test_accuracy"]),
+                "hidden tokens guessed",
+            ),
+            (
+                "Unigram entropy",
+                metrics["unigram_entropy"],
+                "the loss without context",
+            ),
+        ]
+    )
+    curves = {"loss": "Loss", "accuracy": "Masked accuracy"}
+    return [
+        kbig.reporting.Section("Summary", [cards]),
+        kbig.sections.training(history, curves, "Pretraining"),
+        common.run_details(config, runtime, model, *infos),
+    ]

@@ -1,0 +1,136 @@
+"""Trains an image classifier, a CNN or an MLP.
+
+kbig train-image --data fashion-mnist-small --model cnn --out runs/fashion
+
+Training images are shifted a little at random. The default takes about
+2 minutes on 2 CPU cores and reaches 0.89 test accuracy; logistic regression
+on the pixels reaches 0.83.
+"""
+
+import dataclasses
+import time
+from typing import ClassVar
+
+import kbig
+from recipes import common
+from recipes.config import TrainConfig
+from recipes.config import option
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TrainConfig):
+    """Options of `kbig train-image`."""
+
+    quick_values: ClassVar[dict] = {
+        "epochs": 1,
+        "limit": 500,
+        "filters": (8, 16),
+    }
+
+    data: str = option("fashion-mnist-small", "name or path of images")
+    image_size: int = option(0, "resize to this height and width; 0: leave")
+    model: str = option("cnn", "kind of network", ("cnn", "mlp"))
+    block: str = option(
+        "residual", "of the CNN", ("plain", "residual", "depthwise")
+    )
+    filters: tuple[int, ...] = option((32, 64, 128), "of each CNN stage")
+    hidden_dims: tuple[int, ...] = option((256,), "of each MLP layer")
+    dropout: float = option(0.2, "before the classifier")
+    augment: tuple[str, ...] = option(
+        ("shift",), "random changes of training images: shift,mirror or none"
+    )
+    epochs: int = option(15, "passes over the training images")
+    batch_size: int = option(64, "images of a step")
+    learning_rate: float = option(3e-3, "peak, after a warm-up of an epoch")
+    weight_decay: float = option(0.01, "of AdamW")
+
+
+def run(config: Config) -> common.Outcome:
+    """Trains, tests, saves, exports when asked, and reports."""
+    started = time.perf_counter()
+    size = config.image_size
+    dataset = common.load_data(
+        config.data,
+        ("image",),
+        limit=config.limit,
+        image_size=(size, size) if size else None,
+    )
+    config = dataclasses.replace(
+        config, name=config.name or common.data_name(config.data)
+    )
+    runtime = common.runtime(config)
+    with runtime.scope():
+        model = build_model(config, dataset.info)
+    if config.dry_run:
+        return common.show_plan(config, model, dataset.info, runtime)
+    run = common.start(config, "train-image")
+    history, speed = _fit(config, runtime, model, dataset, run)
+    images, labels = dataset.arrays("test")
+    logits = model.predict(images, batch_size=config.batch_size, verbose=0)
+    report = kbig.evaluation.classification(
+        logits, labels, dataset.info.class_names
+    )
+    run.save_model(model, class_names=dataset.info.class_names)
+    run.save_samples(images, labels)
+    export_report = common.exported(run, config.formats, config.name)
+    metrics = {
+        "test_accuracy": report.accuracy,
+        "test_loss": report.loss,
+        "test_macro_f1": report.macro_f1,
+        "parameters": model.count_params(),
+        **speed,
+        "seconds": time.perf_counter() - started,
+    }
+    names = dataset.info.class_names
+    sections = [
+        common.cards(metrics),
+        kbig.sections.training(history, common.CLASSIFIER_CURVES),
+        kbig.sections.classification(report),
+        kbig.sections.image_predictions(
+            images[:12], logits[:12], labels[:12], names
+        ),
+        common.run_details(config, runtime, model, dataset.info),
+    ]
+    title = f"{config.model.upper()} on {config.name}"
+    return common.finish(run, title, metrics, sections, export_report)
+
+
+def build_model(config: Config, info):
+    """The network that the options describe, for images of that shape."""
+    shape, num_classes = info.shapes["x"], len(info.class_names)
+    if config.model == "mlp":
+        return kbig.models.mlp(
+            shape, num_classes, config.hidden_dims, config.dropout
+        )
+    return kbig.models.cnn(
+        shape, num_classes, config.filters, config.block, config.dropout
+    )
+
+
+def _fit(config, runtime, model, dataset, run):
+    rows = dataset.info.sizes["train"]
+    steps = common.steps(rows, config.batch_size)
+    rate = kbig.training.WarmupCosine(
+        config.learning_rate, steps, steps * (config.epochs + 1)
+    )
+    with runtime.scope():
+        optimizer = kbig.training.adamw(rate, config.weight_decay)
+    common.compile_classifier(model, runtime, optimizer)
+    throughput = kbig.training.Throughput(config.batch_size)
+    batches = kbig.data.batches(
+        dataset.train,
+        config.batch_size,
+        shuffle=True,
+        seed=config.seed,
+        cache=True,
+    )
+    history = model.fit(
+        kbig.data.augmented(batches, config.augment, config.seed),
+        validation_data=kbig.data.batches(
+            dataset.validation, config.batch_size, cache=True
+        ),
+        epochs=config.epochs,
+        callbacks=kbig.training.run_callbacks(run.directory, throughput),
+        verbose=common.fit_verbosity(),
+    )
+    return history.history, throughput.report()

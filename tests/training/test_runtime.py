@@ -1,0 +1,133 @@
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kbig import models
+from kbig.training import Runtime
+from tests.contracts import check_usage_error
+
+
+@pytest.mark.parametrize(
+    "call, fragments",
+    [
+        (lambda: Runtime("tpu"), ("'tpu'", "'mirrored'")),
+        (lambda: Runtime(precision="int8"), ("'int8'", "'float32'")),
+        (lambda: Runtime(xla="yes"), ("'yes'", "'auto', True, False")),
+        (lambda: Runtime(seed=-1), ("seed=-1",)),
+        (lambda: Runtime("multiworker"), ("num_workers=1", "TF_CONFIG")),
+        (lambda: Runtime("mirrored", xla=True), ("num_replicas=2",)),
+    ],
+)
+def test_mistakes(call, fragments):
+    check_usage_error(call, *fragments)
+
+
+def test_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Runtime().precision = "mixed_float16"
+
+
+def test_report_is_json_and_text_has_the_reasons():
+    runtime = Runtime("mirrored", precision="mixed_float16", seed=7)
+    report = json.loads(json.dumps(runtime.report()))
+    assert report["strategy"] == "mirrored"
+    assert report["replicas"] == 2
+    assert report["seed"] == 7
+    for reason in ("as requested; slow", "fails with 2 replicas"):
+        assert reason in str(runtime)
+        assert any(reason in text for text in report["reasons"].values())
+
+
+def test_policy_is_restored_even_after_an_error():
+    before = keras.config.dtype_policy().name
+    scope = Runtime(precision="mixed_bfloat16").scope()
+    with pytest.raises(ZeroDivisionError), scope:
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        _ = 1 / 0
+    assert keras.config.dtype_policy().name == before
+    assert not tf.distribute.has_strategy()
+
+
+def losses(runtime):
+    with runtime.scope():
+        model = models.mlp((4,), 3, dropout=0.2)
+        model.compile(
+            keras.optimizers.Adam(0.02),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=runtime.jit_compile,
+        )
+        inputs = np.random.default_rng(0).normal(size=(32, 4))
+        labels = np.argmax(inputs[:, :3], axis=-1)
+        history = model.fit(inputs, labels, batch_size=16, epochs=6, verbose=0)
+    return history.history["loss"]
+
+
+@pytest.mark.parametrize(
+    "precision", ["float32", "mixed_bfloat16", "mixed_float16"]
+)
+def test_two_replicas_train(precision):
+    runtime = Runtime("mirrored", precision)
+    assert runtime.num_replicas == 2
+    sequence = losses(runtime)
+    assert sequence[-1] < 0.7 * sequence[0]
+
+
+def test_a_seed_repeats_the_losses():
+    first = losses(Runtime(seed=3))
+    assert losses(Runtime(seed=3)) == first
+    assert losses(Runtime(seed=4)) != first
+
+
+TRAIN_SCRIPT = """
+import tensorflow as tf
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+import keras, numpy as np
+with strategy.scope():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse", jit_compile=False)
+model.fit(np.ones((8, 3)), np.ones((8, 2)), batch_size=8, verbose=0)
+"""
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def start_worker(workers, index):
+    task = {"type": "worker", "index": index}
+    tf_config = json.dumps({"cluster": {"worker": workers}, "task": task})
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAIN_SCRIPT],
+        env={**os.environ, "TF_CONFIG": tf_config},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_keras_still_cannot_train_on_several_workers():
+    """Once this fails, `choose_strategy` can let "multiworker" through."""
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    processes = [start_worker(workers, index) for index in range(2)]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=300)
+            assert process.returncode == 1
+            assert "Attempt to convert a value (PerReplica" in errors
+    finally:
+        for process in processes:
+            process.kill()
