@@ -42,7 +42,7 @@ def training(
             if key in history and np.isfinite(history[key]).all()
         }
         if series:
-            figures.append(Figure(plots.curves(series, name)))
+            figures.append(Figure(plots.curves(series, name), name))
     epochs = len(next(iter(history.values())))
     return Section(title, figures, f"{epochs} epochs; dashed: validation.")
 
@@ -70,6 +70,7 @@ def forecasts(
     target: np.ndarray,
     predictions: Mapping[str, np.ndarray],
     unit: str,
+    every: int = 1,
 ) -> Section:
     """Errors beside the baselines', and one forecast drawn.
 
@@ -79,7 +80,12 @@ def forecasts(
         target: float `(horizon,)`, what came.
         predictions: float `(horizon,)` by the name of the forecaster.
         unit: of the values.
+        every: steps of the series from one value of `past` to the next.
     """
+    if every > 1:
+        steps = np.arange(len(past))
+        inner = np.linspace(0, steps[-1], steps[-1] * every + 1)
+        past = np.interp(inner, steps, past)
     drawn = plots.forecast(past, target, predictions, unit, "One forecast")
     return Section(
         "Test", [*report.tables(), Figure(drawn, "A test window.", wide=True)]
@@ -95,8 +101,11 @@ def artefacts(report: VerifyReport) -> Section:
         "Artefacts",
         [
             *report.tables(),
-            Figure(plots.bars(names, sizes, "Size", "MB")),
-            Figure(plots.bars(names, ratios, "Latency, Keras is 1", "×")),
+            Figure(plots.bars(names, sizes, "Size", "MB"), "Size"),
+            Figure(
+                plots.bars(names, ratios, "Latency", "×"),
+                "Latency of one row; the Keras model is 1.",
+            ),
         ],
         "Each one was loaded and run outside Keras before it was written.",
     )

@@ -88,10 +88,29 @@ def _dispatch(arguments: list[str]) -> int:
         raise configs.unknown_key(command, RECIPES)
     module = importlib.import_module(RECIPES[command][0])
     config = _parse(command, module, rest)
-    # Before TensorFlow is loaded: its start-up notes are not for users.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _load_quietly()
     module.run(config)
     return 0
+
+
+def _load_quietly() -> None:
+    """Loads TensorFlow without its start-up notes, which no user can mend.
+
+    They come from C++ before logging is set up, so only the file descriptor
+    stops them.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import keras_hub  # noqa: F401 (and with it TensorFlow and Keras)
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _help() -> str:
@@ -139,21 +158,21 @@ def _add_option(parser, field: dataclasses.Field) -> None:
     flag = "--" + key.replace("_", "-")
     about = field.metadata["help"].replace("%", "%%")
     if isinstance(field.default, bool):
+        action = "store_true"
+        if field.default:
+            action = argparse.BooleanOptionalAction
         parser.add_argument(
-            flag, dest=key, help=about, default=None, action="store_true"
+            flag, dest=key, help=about, default=None, action=action
         )
         return
-    choices = field.metadata["choices"]
-    default = field.default
+    default, metavar = field.default, "|".join(field.metadata["choices"])
     if isinstance(default, tuple):
-        default = ",".join(map(str, default))
-    shown = f" (default {default})" if default not in ("", None) else ""
-    parser.add_argument(
-        flag,
-        dest=key,
-        help=about + shown,
-        metavar="|".join(map(str, choices)) or key.upper(),
-    )
+        default = ",".join(map(str, default)) or "none"
+        metavar = metavar.replace("|", ",")
+    if default not in ("", None):
+        about += f" (default {default})"
+    metavar = metavar or key.upper()
+    parser.add_argument(flag, dest=key, help=about, metavar=metavar)
 
 
 if __name__ == "__main__":

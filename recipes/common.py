@@ -66,13 +66,14 @@ def data_name(name_or_path: str) -> str:
     return last.partition(".")[0] or "model"
 
 
-def runtime(config: TrainConfig):
+def runtime(config: TrainConfig, xla_pays_on_cpu: bool = False):
     """The devices, precision and compilation that the options ask for."""
     return kbig.training.Runtime(
         strategy=config.strategy,
         precision=config.precision,
         xla=_XLA[config.xla],
         seed=config.seed,
+        xla_pays_on_cpu=xla_pays_on_cpu,
     )
 
 
@@ -129,28 +130,34 @@ def compile_classifier(model, runtime, optimizer) -> None:
         )
 
 
-def cards(metrics: Mapping[str, Any]):
-    """The numbers that matter most, at the top of the page."""
-    shown = [
-        ("test_accuracy", "Test accuracy", kbig.reporting.Percent),
-        ("baseline_accuracy", "Baseline accuracy", kbig.reporting.Percent),
-        ("test_mean_absolute_error", "Mean absolute error", float),
-        ("test_loss", "Test loss", float),
-        ("parameters", "Parameters", int),
-        ("seconds", "Time", kbig.reporting.Seconds),
+def summary(metrics: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """The numbers that matter most: `(label, value, hint)`."""
+    return [
+        (label, kind(metrics[key]), hint)
+        for key, label, kind, hint in (
+            ("test_accuracy", "Test accuracy", kbig.reporting.Percent, ""),
+            (
+                "baseline_accuracy",
+                "Baseline accuracy",
+                kbig.reporting.Percent,
+                "TF-IDF and logistic regression",
+            ),
+            ("test_mean_absolute_error", "Mean absolute error", float, ""),
+            ("persistence_mean_absolute_error", "Persistence", float, ""),
+            ("ridge_mean_absolute_error", "Ridge regression", float, ""),
+            ("test_loss", "Test loss", float, ""),
+            ("perplexity", "Perplexity", float, "of hidden tokens"),
+            (
+                "unigram_entropy",
+                "Unigram entropy",
+                float,
+                "the loss without context",
+            ),
+            ("parameters", "Parameters", int, ""),
+            ("seconds", "Time", kbig.reporting.Seconds, ""),
+        )
+        if key in metrics
     ]
-    return kbig.reporting.Section(
-        "Summary",
-        [
-            kbig.reporting.Cards(
-                [
-                    (label, kind(metrics[key]), "")
-                    for key, label, kind in shown
-                    if key in metrics
-                ]
-            )
-        ],
-    )
 
 
 def run_details(config: RecipeConfig, runtime, model, *infos):
@@ -190,6 +197,13 @@ def finish(
         What the recipe leaves.
     """
     metrics, sections = dict(metrics), list(sections)
+    numbers = summary(metrics)
+    sections.insert(
+        0,
+        kbig.reporting.Section("Summary", [kbig.reporting.Cards(numbers)]),
+    )
+    rows = [(label, value) for label, value, _ in numbers]
+    kbig.reporting.show(kbig.reporting.Table(title, ("", "value"), rows))
     if report is not None:
         metrics |= {a.name: a.to_dict() for a in report.artefacts}
         sections.insert(-1, kbig.sections.artefacts(report))

@@ -12,6 +12,9 @@ from typing import ClassVar
 
 from kbig.errors import UsageError
 
+# As in kbig.export.FORMATS, which only loads with TensorFlow.
+FORMATS = ("savedmodel", "litert-float32", "litert-float16", "litert-dynamic")
+
 
 def option(default: Any, help: str, choices: tuple = ()) -> Any:
     """A field of a configuration: its default, help and allowed values."""
@@ -50,9 +53,7 @@ class TrainConfig(RecipeConfig):
     )
     xla: str = option("auto", "XLA compilation", ("auto", "on", "off"))
     limit: int = option(0, "training rows to use; 0 is all")
-    formats: tuple[str, ...] = option(
-        (), "export at the end: savedmodel,litert-float32,litert-dynamic,..."
-    )
+    formats: tuple[str, ...] = option((), "what to export at the end", FORMATS)
 
 
 def field_key(field: dataclasses.Field) -> str:
@@ -112,7 +113,7 @@ def read_config_file(path: str) -> dict[str, Any]:
             f"{type(values).__name__}."
         )
     # A run's own config.json repeats the run when it is passed back.
-    return values.get("config", values)
+    return {k: v for k, v in values.items() if k not in ("recipe", "kbig")}
 
 
 def to_dict(config: RecipeConfig) -> dict[str, Any]:
@@ -145,8 +146,9 @@ def _converted(field: dataclasses.Field, value: Any) -> Any:
             f"Option {field_key(field)!r} takes {_kind_name(kind)}. "
             f"Received: {value!r}."
         ) from error
-    choices = field.metadata.get("choices")
-    if choices and converted not in choices:
+    choices = field.metadata["choices"]
+    several = converted if isinstance(converted, tuple) else (converted,)
+    if choices and not set(several) <= set(choices):
         raise UsageError(
             f"Option {field_key(field)!r} takes one of "
             f"{', '.join(map(str, choices))}. Received: {value!r}."

@@ -15,6 +15,7 @@ import time
 import kbig
 from kbig.errors import UsageError
 from recipes import common
+from recipes.config import FORMATS
 from recipes.config import RecipeConfig
 from recipes.config import option
 
@@ -24,9 +25,11 @@ class Config(RecipeConfig):
     """Options of `kbig export-model`."""
 
     from_: str = option("", "run directory to export")
+    to: str = option("", "where artefacts go; default as above")
     formats: tuple[str, ...] = option(
         ("savedmodel", "litert-float32", "litert-dynamic"),
-        "among savedmodel,litert-float32,litert-float16,litert-dynamic",
+        "what to export",
+        FORMATS,
     )
 
 
@@ -42,17 +45,21 @@ def run(config: Config) -> common.Outcome:
     if config.dry_run:
         return common.show_plan(config, source.load_model())
     run = common.start(config, "export-model")
-    root = pathlib.Path("saved_models") / config.name
-    if config.out:
-        root = run.directory / "artefacts"
-    report = source.export(config.formats, root, config.name)
+    report = source.export(config.formats, _root(config, run), config.name)
     metrics = {
         "keras_metric": report.keras_metric,
         "samples": report.samples,
         "seconds": time.perf_counter() - started,
     }
     sections = [
-        common.cards(metrics),
         kbig.sections.details({"Configuration": common.config_text(config)}),
     ]
     return common.finish(run, config.name, metrics, sections, report)
+
+
+def _root(config: Config, run) -> pathlib.Path:
+    if config.to:
+        return pathlib.Path(config.to)
+    if config.out:
+        return run.directory / "artefacts"
+    return pathlib.Path("saved_models") / config.name

@@ -67,7 +67,7 @@ def run(config: Config) -> common.Outcome:
         limit=config.limit,
     )
     texts, labels = dataset.arrays("train")
-    runtime = common.runtime(config)
+    runtime = common.runtime(config, xla_pays_on_cpu=True)
     start, model = _model(config, runtime, texts, dataset.info.class_names)
     tokenizer = kbig.data.tokenizer(start.vocabulary, start.lowercase)
     config = dataclasses.replace(
@@ -76,7 +76,9 @@ def run(config: Config) -> common.Outcome:
         lowercase=start.lowercase,
         vocabulary_size=len(start.vocabulary),
         sequence_length=config.sequence_length
-        or _suitable_length(texts, tokenizer, start.backbone),
+        or kbig.data.suitable_length(
+            texts, tokenizer, start.backbone.max_sequence_length
+        ),
     )
     if config.dry_run:
         return common.show_plan(config, model, dataset.info, runtime)
@@ -108,7 +110,6 @@ def run(config: Config) -> common.Outcome:
     export_report = common.exported(run, config.formats, config.name)
     metrics["seconds"] = time.perf_counter() - started
     sections = [
-        common.cards(metrics),
         kbig.sections.training(history, common.CLASSIFIER_CURVES),
         kbig.sections.classification(report),
         kbig.sections.predictions(
@@ -144,21 +145,9 @@ def _start(config: Config, texts) -> _Start:
     return _Start(earlier.vocabulary, earlier.config["lowercase"], backbone)
 
 
-def _suitable_length(texts, tokenizer, backbone, sample=10_000) -> int:
-    """Fits 99 of 100 texts, in steps of 8, within what the model takes."""
-    chosen = np.random.default_rng(0).permutation(len(texts))[:sample]
-    pieces = kbig.data.tokenize(texts[chosen], tokenizer)
-    tokens = np.percentile(pieces.row_lengths().numpy(), 99) + 2
-    return min(int(-(-tokens // 8) * 8), backbone.max_sequence_length)
-
-
 def _fit(config, runtime, model, dataset, tokenizer, run):
-    def transform(texts, labels):
-        inputs = kbig.data.encode(texts, tokenizer, config.sequence_length)
-        return inputs, labels
-
     rows = dataset.info.sizes["train"]
-    total = common.steps(rows, config.batch_size, config.epochs)
+    total = max(1, rows // config.batch_size) * config.epochs
     rate = kbig.training.WarmupLinear(config.learning_rate, total // 10, total)
     with runtime.scope():
         optimizer = kbig.training.adamw(
@@ -167,19 +156,23 @@ def _fit(config, runtime, model, dataset, tokenizer, run):
     common.compile_classifier(model, runtime, optimizer)
     throughput = kbig.training.Throughput(config.batch_size)
     history = model.fit(
-        kbig.data.batches(
+        kbig.data.bucketed_batches(
             dataset.train,
             config.batch_size,
+            tokenizer,
+            config.sequence_length,
             shuffle=True,
             seed=config.seed,
-            transform=transform,
+            # XLA compiles each shape of a batch anew.
+            drop_remainder=rows >= 20 * config.batch_size,
         ),
-        validation_data=kbig.data.batches(
-            dataset.validation, config.batch_size, transform=transform
+        validation_data=kbig.data.bucketed_batches(
+            dataset.validation, 128, tokenizer, config.sequence_length
         ),
         epochs=config.epochs,
         callbacks=kbig.training.run_callbacks(run.directory, throughput),
         verbose=common.fit_verbosity(),
+        shuffle=False,
     )
     return history.history, throughput.report()
 

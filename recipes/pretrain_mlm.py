@@ -25,7 +25,7 @@ from recipes.config import option
 class Config(TrainConfig):
     """Options of `kbig pretrain-mlm`."""
 
-    quick_values: ClassVar[dict] = {"epochs": 1, "limit": 64, "size": "tiny"}
+    quick_values: ClassVar[dict] = {"epochs": 1, "limit": 20}
 
     corpus: tuple[str, ...] = option(
         ("austen",), "names or paths; of labelled texts only the texts"
@@ -64,7 +64,7 @@ def run(config: Config) -> common.Outcome:
     vocabulary = kbig.data.train_vocabulary(
         corpus.train, config.vocabulary_size, lowercase=config.lowercase
     )
-    runtime = common.runtime(config)
+    runtime = common.runtime(config, xla_pays_on_cpu=True)
     with runtime.scope():
         backbone = kbig.models.bert(config.size, len(vocabulary))
         model = kbig.models.bert_masked_lm(backbone)
@@ -102,6 +102,7 @@ def run(config: Config) -> common.Outcome:
         validation_data=held_out,
         callbacks=kbig.training.run_callbacks(run.directory, throughput),
         verbose=common.fit_verbosity(),
+        shuffle=False,
     ).history
     run.save_model(model, vocabulary=vocabulary)
     metrics = {
@@ -115,7 +116,11 @@ def run(config: Config) -> common.Outcome:
         **throughput.report(),
         "seconds": time.perf_counter() - started,
     }
-    sections = _sections(config, metrics, history, runtime, model, corpus.infos)
+    curves = {"loss": "Loss", "accuracy": "Masked accuracy"}
+    sections = [
+        kbig.sections.training(history, curves, "Pretraining"),
+        common.run_details(config, runtime, model, *corpus.infos),
+    ]
     title = f"BERT {config.size}, pretrained"
     return common.finish(run, title, metrics, sections)
 
@@ -182,28 +187,3 @@ def _unigram_entropy(rows, held_out_rows, vocabulary) -> float:
     counts[special] = 0
     seen = held_out_rows[~np.isin(held_out_rows, special)]
     return float(-np.log(counts[seen] / counts.sum()).mean())
-
-
-def _sections(config, metrics, history, runtime, model, infos):
-    cards = kbig.reporting.Cards(
-        [
-            ("Held-out loss", metrics["test_loss"], "nats a hidden token"),
-            ("Perplexity", metrics["perplexity"], "of hidden tokens"),
-            (
-                "Masked accuracy",
-                kbig.reporting.Percent(metrics["test_accuracy"]),
-                "hidden tokens guessed",
-            ),
-            (
-                "Unigram entropy",
-                metrics["unigram_entropy"],
-                "the loss without context",
-            ),
-        ]
-    )
-    curves = {"loss": "Loss", "accuracy": "Masked accuracy"}
-    return [
-        kbig.reporting.Section("Summary", [cards]),
-        kbig.sections.training(history, curves, "Pretraining"),
-        common.run_details(config, runtime, model, *infos),
-    ]

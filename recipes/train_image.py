@@ -37,7 +37,7 @@ class Config(TrainConfig):
     hidden_dims: tuple[int, ...] = option((256,), "of each MLP layer")
     dropout: float = option(0.2, "before the classifier")
     augment: tuple[str, ...] = option(
-        ("shift",), "random changes of training images: shift,mirror or none"
+        ("shift",), "random changes of training images", ("shift", "mirror")
     )
     epochs: int = option(15, "passes over the training images")
     batch_size: int = option(64, "images of a step")
@@ -83,7 +83,6 @@ def run(config: Config) -> common.Outcome:
     }
     names = dataset.info.class_names
     sections = [
-        common.cards(metrics),
         kbig.sections.training(history, common.CLASSIFIER_CURVES),
         kbig.sections.classification(report),
         kbig.sections.image_predictions(
@@ -132,5 +131,6 @@ def _fit(config, runtime, model, dataset, run):
         epochs=config.epochs,
         callbacks=kbig.training.run_callbacks(run.directory, throughput),
         verbose=common.fit_verbosity(),
+        shuffle=False,
     )
     return history.history, throughput.report()

@@ -2,6 +2,7 @@
 
 from kbig.data.augmentation import AUGMENTATIONS
 from kbig.data.augmentation import augmented
+from kbig.data.bucketing import bucketed_batches
 from kbig.data.catalog import EMBEDDED
 from kbig.data.catalog import load
 from kbig.data.dataset import Dataset
@@ -14,6 +15,7 @@ from kbig.data.vocabulary import SPECIAL_TOKENS
 from kbig.data.vocabulary import encode
 from kbig.data.vocabulary import load_vocabulary
 from kbig.data.vocabulary import save_vocabulary
+from kbig.data.vocabulary import suitable_length
 from kbig.data.vocabulary import tokenize
 from kbig.data.vocabulary import tokenizer
 from kbig.data.vocabulary import train_vocabulary
@@ -26,6 +28,7 @@ __all__ = [
     "DatasetInfo",
     "augmented",
     "batches",
+    "bucketed_batches",
     "encode",
     "load",
     "load_vocabulary",
@@ -33,6 +36,7 @@ __all__ = [
     "masked_batches",
     "pack_documents",
     "save_vocabulary",
+    "suitable_length",
     "tokenize",
     "tokenizer",
     "train_vocabulary",

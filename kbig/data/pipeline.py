@@ -57,11 +57,24 @@ def batches(
     if cache:
         dataset = dataset.cache()
     if shuffle:
-        dataset = dataset.shuffle(_shuffle_buffer(dataset), seed=seed)
+        dataset = shuffled(dataset, seed)
     dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
     if transform is not None:
         dataset = dataset.map(transform, num_parallel_calls=tf.data.AUTOTUNE)
     return steady(dataset)
+
+
+def shuffled(dataset: tf.data.Dataset, seed: int) -> tf.data.Dataset:
+    """Shuffles examples, anew in every epoch.
+
+    Args:
+        dataset: unbatched examples.
+        seed: of the order.
+
+    Returns:
+        The same examples; all are shuffled together up to 1 GiB.
+    """
+    return dataset.shuffle(_shuffle_buffer(dataset), seed=seed)
 
 
 def steady(dataset: tf.data.Dataset) -> tf.data.Dataset:

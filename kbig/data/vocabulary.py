@@ -1,11 +1,13 @@
 """WordPiece vocabularies: train, save, load, and encode within the graph."""
 
 import collections
+import math
 import os
 import pathlib
 from collections.abc import Iterable
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 import tokenizers
 
@@ -240,6 +242,28 @@ def tokenize(texts, tokenizer) -> tf.RaggedTensor:
     ```
     """
     return _tokenize(tf.convert_to_tensor(texts, tf.string), tokenizer)
+
+
+def suitable_length(texts, tokenizer, longest: int = 512) -> int:
+    """Finds a length of rows that holds 99 of 100 texts whole.
+
+    Args:
+        texts: string array of shape `(n,)`; 10,000 of them are looked at.
+        tokenizer: what `tokenizer` returned.
+        longest: what the model can take.
+
+    Returns:
+        A multiple of 8, with room for `[CLS]` and `[SEP]`; or `longest`.
+
+    Example:
+    ```python
+    length = suitable_length(texts, bert_tokenizer)
+    ```
+    """
+    chosen = np.random.default_rng(0).permutation(len(texts))[:10_000]
+    pieces = tokenize(np.asarray(texts)[chosen], tokenizer)
+    tokens = np.percentile(pieces.row_lengths().numpy(), 99) + 2
+    return min(math.ceil(tokens / 8) * 8, longest)
 
 
 # Within a graph KerasHub returns ragged tensors from one and the same path;

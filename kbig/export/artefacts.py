@@ -14,10 +14,12 @@ from kbig.errors import UsageError
 from kbig.export.litert import write_litert
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
+from kbig.export.samples import checked_labels
 from kbig.export.samples import named_samples
 from kbig.export.samples import synthetic_samples
 from kbig.export.samples import text_samples
 from kbig.export.saved_model import write_saved_model
+from kbig.export.signatures import check_class_names
 from kbig.export.signatures import model_signatures
 from kbig.export.staging import publish_file
 from kbig.export.staging import publish_version
@@ -210,6 +212,8 @@ def litert(
 
 def _publish_proved(job, formats, directory, labels) -> VerifyReport:
     """Writes aside, verifies, and renames only when every gate held."""
+    rows = len(next(iter(job.samples.values())))
+    labels = checked_labels(labels, rows)
     with staging(directory) as aside:
         staged = [format.write(job, aside) for format in formats]
         report = verify(job.model, staged, job.samples, labels=labels)
@@ -225,6 +229,7 @@ def _publish_proved(job, formats, directory, labels) -> VerifyReport:
 def _job(
     model, name, samples, tokenizer=None, sequence_length=None, class_names=()
 ) -> _Job:
+    check_class_names(model, class_names)
     model = float32_twin(model)
     if tokenizer is not None:
         samples = text_samples(model, samples, tokenizer, sequence_length)

@@ -33,7 +33,7 @@ def metric_name(labels: np.ndarray | None) -> str | None:
     """Names the metric that suits the labels."""
     if labels is None:
         return None
-    return "accuracy" if are_classes(labels) else "mean absolute error"
+    return "accuracy" if are_classes(labels) else "mean abs. error"
 
 
 def task_metric(outputs: np.ndarray, labels: np.ndarray | None) -> float | None:

@@ -10,6 +10,20 @@ from kbig.reporting import Report
 from kbig.reporting import Seconds
 from kbig.reporting import Table
 
+_COLUMNS = (
+    "artefact",
+    "difference",
+    "allowed",
+    "top-1",
+    "metric",
+    "size",
+    "gzip",
+    "load",
+    "latency",
+    "vs Keras",
+    "verdict",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class ArtefactReport(Report):
@@ -47,8 +61,8 @@ class ArtefactReport(Report):
         return "saved_model" if self.format == "SavedModel" else path.name
 
     def tables(self) -> list[Table]:
-        """One row, with its own title."""
-        return [_table("Artefact", [self], None)]
+        """One row."""
+        return [Table("Artefact", _COLUMNS, [_row(self, float)])]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,55 +90,33 @@ class VerifyReport(Report):
         return dataclasses.replace(self, artefacts=renamed)
 
     def tables(self) -> list[Table]:
-        """One table, a row an artefact."""
-        return [_table("Artefacts", self.artefacts, self)]
+        """One table: the Keras model, then a row an artefact."""
+        kind = Percent if self.metric_name == "accuracy" else float
+        keras = {
+            "artefact": "Keras model",
+            "metric": _shown(self.keras_metric, kind),
+            "latency": Seconds(self.keras_latency_seconds),
+            "vs Keras": Ratio(1.0),
+        }
+        rows = [[keras.get(column) for column in _COLUMNS]]
+        rows += [_row(artefact, kind) for artefact in self.artefacts]
+        renamed = {"metric": self.metric_name or "metric"}
+        columns = [renamed.get(column, column) for column in _COLUMNS]
+        note = (
+            f"{self.samples:,} samples. Differences are shares of the range "
+            "of the model's output. Latency: one row, median, measured in "
+            f"turns, {self.threads} threads."
+        )
+        return [Table("Artefacts", columns, rows, note)]
 
 
-def _table(title, artefacts, report: VerifyReport | None) -> Table:
-    metric = (report and report.metric_name) or "metric"
-    columns = [
-        "artefact",
-        "weights",
-        "largest difference",
-        "allowed",
-        "top-1 agreement",
-        metric,
-        "size",
-        "gzip",
-        "load",
-        "latency",
-        "ratio to Keras",
-        "verdict",
-    ]
-    rows = [_row(artefact) for artefact in artefacts]
-    if report is None:
-        return Table(title, columns, rows)
-    latency = report.keras_latency_seconds
-    baseline = {
-        "artefact": "Keras model",
-        "weights": "float32",
-        metric: report.keras_metric,
-        "latency": Seconds(latency),
-        "ratio to Keras": Ratio(1.0),
-    }
-    rows.insert(0, [baseline.get(column) for column in columns])
-    note = (
-        f"{report.samples} samples. Differences are shares of the range of "
-        "the model's output. Latency: one row, median, measured in turns, "
-        f"{report.threads} threads."
-    )
-    return Table(title, columns, rows, note)
-
-
-def _row(artefact: ArtefactReport) -> list:
-    agreement = artefact.top1_agreement
+def _row(artefact: ArtefactReport, metric_kind) -> list:
     return [
         artefact.name,
-        artefact.weights,
         artefact.largest_difference,
         artefact.tolerance,
-        None if agreement is None else Percent(agreement),
-        artefact.metric,
+        _shown(artefact.top1_agreement, Percent),
+        _shown(artefact.metric, metric_kind),
         Bytes(artefact.bytes),
         Bytes(artefact.gzip_bytes),
         Seconds(artefact.load_seconds),
@@ -132,3 +124,7 @@ def _row(artefact: ArtefactReport) -> list:
         Ratio(artefact.latency_ratio),
         "; ".join(artefact.faults) or "verified",
     ]
+
+
+def _shown(value: float | None, kind):
+    return None if value is None else kind(value)

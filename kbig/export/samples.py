@@ -44,8 +44,38 @@ def named_samples(
             f"rows, at least one. Received: rows={rows}."
         )
     for x in model.inputs:
+        _check_shape(x, arrays[x.name])
         arrays[x.name] = arrays[x.name].astype(x.dtype)
     return arrays
+
+
+def checked_labels(labels, rows: int) -> np.ndarray | None:
+    """Returns labels as an array, None when there are none.
+
+    Raises:
+        UsageError: there is not one label a sample.
+    """
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    if len(labels) != rows:
+        raise UsageError(
+            "There must be one label a sample. Received: "
+            f"{len(labels)} labels and {rows} samples."
+        )
+    return labels
+
+
+def _check_shape(x: keras.KerasTensor, array: np.ndarray) -> None:
+    expected = tuple(x.shape[1:])
+    fits = array.ndim == len(x.shape) and all(
+        side in (None, size) for side, size in zip(expected, array.shape[1:])
+    )
+    if not fits:
+        raise UsageError(
+            f"Samples for the input {x.name!r} must have the shape (rows, "
+            f"{', '.join(map(str, expected))}). Received: {array.shape}."
+        )
 
 
 def synthetic_samples(

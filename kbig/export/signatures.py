@@ -53,7 +53,7 @@ def model_signatures(
     Raises:
         UsageError: class names that do not fit the model's output.
     """
-    _check_class_names(model, class_names)
+    check_class_names(model, class_names)
 
     def predict(**inputs):
         outputs = call_by_name(model, inputs)
@@ -72,6 +72,20 @@ def model_signatures(
         Signature("serving_default", text, predict_text),
         Signature("ids", own, predict),
     )
+
+
+def check_class_names(model: keras.Model, class_names: Sequence[str]) -> None:
+    """Raises a UsageError unless there is one name a logit, or none."""
+    if not class_names:
+        return
+    shapes = [tuple(x.shape) for x in model.outputs]
+    if len(shapes) != 1 or shapes[0] != (None, len(class_names)):
+        raise UsageError(
+            "Class names need a model with one output of shape "
+            f"(batch, {len(class_names)}). Received: {len(class_names)} "
+            f"class names and outputs of shapes {shapes}. Pass one name per "
+            "logit, or none."
+        )
 
 
 def call_by_name(
@@ -109,16 +123,3 @@ def _decisions(outputs, class_names) -> dict[str, tf.Tensor]:
         "probabilities": tf.nn.softmax(logits),
         "label": tf.gather(names, tf.argmax(logits, axis=-1)),
     }
-
-
-def _check_class_names(model, class_names) -> None:
-    if not class_names:
-        return
-    shapes = [tuple(x.shape) for x in model.outputs]
-    if len(shapes) != 1 or shapes[0] != (None, len(class_names)):
-        raise UsageError(
-            "Class names need a model with one output of shape "
-            f"(batch, {len(class_names)}). Received: {len(class_names)} "
-            f"class names and outputs of shapes {shapes}. Pass one name per "
-            "logit, or none."
-        )

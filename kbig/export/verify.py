@@ -19,6 +19,7 @@ from kbig.export.report import VerifyReport
 from kbig.export.runtime import ArtefactProcess
 from kbig.export.runtime import KerasReference
 from kbig.export.runtime import artefact_process
+from kbig.export.samples import checked_labels
 from kbig.export.samples import named_samples
 from kbig.export.twin import float32_twin
 
@@ -66,7 +67,7 @@ def verify(
     model = float32_twin(model)
     samples = named_samples(model, samples)
     rows = len(next(iter(samples.values())))
-    labels = _checked_labels(labels, rows)
+    labels = checked_labels(labels, rows)
     threads = threads or os.cpu_count() or 1
     reference = KerasReference(model, samples)
     expected = reference.outputs()
@@ -151,18 +152,6 @@ def _faults(difference, tolerance, has_keras) -> tuple[str, ...]:
 
 def _first(outputs: dict[str, np.ndarray]) -> np.ndarray:
     return next(iter(outputs.values()))
-
-
-def _checked_labels(labels, rows: int):
-    if labels is None:
-        return None
-    labels = np.asarray(labels)
-    if len(labels) != rows:
-        raise UsageError(
-            "There must be one label a sample. Received: "
-            f"{len(labels)} labels and {rows} samples."
-        )
-    return labels
 
 
 def _latencies(participants) -> list[float]:

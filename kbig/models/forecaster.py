@@ -19,9 +19,9 @@ def forecaster(
     """Builds a model that forecasts changes from the newest value.
 
     Values are seen, and forecast, relative to the newest one and in units of
-    `scale`; a model that has learned nothing yet predicts persistence. What
-    it takes and gives are the values themselves, so that an exported file
-    needs no code around it.
+    `scale`. A linear layer beside the recurrent network carries what is
+    linear. What the model takes and gives are the values themselves, so that
+    an exported file needs no code around it.
 
     Args:
         input_shape: `(steps, channels)` of a window; channel 0 is forecast.
@@ -43,6 +43,10 @@ def forecaster(
     ```python
     model = forecaster((84, 1), horizon=48, cell="gru", scale=0.5)
     ```
+
+    Reference:
+     - [Lai et al., 2018](https://arxiv.org/abs/1703.07015), the linear
+       component beside the recurrent one
     """
     check_positive("horizon", horizon)
     core = rnn(
@@ -56,8 +60,14 @@ def forecaster(
     window = keras.Input(input_shape, name="window")
     newest = window[:, -1:, :]
     relative = keras.layers.Rescaling(1 / scale, name="scale")(window - newest)
+    linear = keras.layers.Dense(
+        horizon, kernel_initializer="zeros", dtype="float32", name="linear"
+    )
+    change = ops.add(
+        core(relative), linear(keras.layers.Flatten(name="flat")(relative))
+    )
     change = keras.layers.Rescaling(scale, dtype="float32", name="unscale")(
-        core(relative)
+        change
     )
     forecast = ops.add(change, newest[:, 0, :1])
     forecast = keras.layers.Identity(dtype="float32", name="forecast")(forecast)

@@ -157,7 +157,10 @@ def choose_precision(requested: str, devices: Devices) -> tuple[str, str]:
 
 
 def choose_xla(
-    requested: str | bool, devices: Devices, num_replicas: int
+    requested: str | bool,
+    devices: Devices,
+    num_replicas: int,
+    pays_on_cpu: bool = False,
 ) -> tuple[bool, str]:
     """Chooses whether XLA compiles the training step.
 
@@ -165,6 +168,7 @@ def choose_xla(
         requested: "auto", True or False.
         devices: what there is.
         num_replicas: copies of the model that train in step.
+        pays_on_cpu: whether the model is one that XLA makes faster on a CPU.
 
     Returns:
         Whether to compile and the reason.
@@ -192,4 +196,6 @@ def choose_xla(
         return False, f"fails with {num_replicas} replicas"
     if devices.capabilities:
         return True, "one GPU"
-    return False, "slower than its own kernels on a CPU"
+    if pays_on_cpu:
+        return True, "pays for this model on a CPU"
+    return False, "no GPU; on a CPU it pays for some models only"

@@ -23,7 +23,7 @@ class Runtime:
 
     With "auto", two GPUs or more are mirrored; the precision is what the
     GPU's tensor cores are made for; XLA compiles on a single GPU. On a CPU
-    all stay off.
+    all stay off, but XLA where `xla_pays_on_cpu` says so.
 
     "mirrored" without a GPU takes all logical CPU devices. "multiworker", and
     "auto" in a cluster, are refused: `fit` of Keras 3.15 cannot train under
@@ -34,6 +34,8 @@ class Runtime:
         precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
         xla: "auto", True or False.
         seed: of Python, NumPy and TensorFlow, non-negative.
+        xla_pays_on_cpu: what "auto" does on a CPU. True suits transformers
+            (a tiny BERT trains 1.7 times as fast), not convolutions.
 
     Attributes:
         strategy: the `tf.distribute.Strategy`.
@@ -72,6 +74,7 @@ class Runtime:
         precision: str = "auto",
         xla: str | bool = "auto",
         seed: int = 0,
+        xla_pays_on_cpu: bool = False,
     ):
         _check_seed(seed)
         devices = present_devices()
@@ -79,7 +82,9 @@ class Runtime:
         policy, precision_reason = choose_precision(precision, devices)
         chosen = _STRATEGIES[name]()
         num_replicas = chosen.num_replicas_in_sync
-        jit_compile, xla_reason = choose_xla(xla, devices, num_replicas)
+        jit_compile, xla_reason = choose_xla(
+            xla, devices, num_replicas, xla_pays_on_cpu
+        )
         reasons = {
             "strategy": strategy_reason,
             "precision": precision_reason,

@@ -71,6 +71,15 @@ def test_xla(requested, devices, num_replicas, expected):
 
 
 @pytest.mark.parametrize(
+    "requested, num_replicas, expected",
+    [("auto", 1, True), ("auto", 2, False), (False, 1, False)],
+)
+def test_xla_where_it_pays_on_a_cpu(requested, num_replicas, expected):
+    chosen, _ = choose_xla(requested, CPU, num_replicas, pays_on_cpu=True)
+    assert chosen is expected
+
+
+@pytest.mark.parametrize(
     "tf_config, expected",
     [
         (None, 1),

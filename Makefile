@@ -1,0 +1,39 @@
+# make demo   text in, artefacts that are proved to work, and a report out
+# make test   lint, direction of imports, and the default selection of tests
+# make test-slow   the rest of the tests
+# make all checks run in .venv, which every target sets up by itself.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-slow lint clean
+
+demo: $(BIN)/installed
+	$(BIN)/kbig demo --out runs/demo --overwrite
+
+test: $(BIN)/installed lint
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+test-slow: $(BIN)/installed
+	$(BIN)/python -m pytest -q -n 2 -m slow
+
+lint: $(BIN)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+$(BIN)/installed: setup.py
+	rm -f $@
+	@if command -v uv > /dev/null; then \
+		uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
+		uv pip install --python $(BIN)/python -e '.[test]'; \
+	else \
+		$(PYTHON) -m venv .venv && \
+		$(BIN)/python -m pip install --quiet --upgrade pip && \
+		$(BIN)/python -m pip install --quiet -e '.[test]'; \
+	fi
+	touch $@
+
+clean:
+	rm -rf .venv build dist ./*.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,54 @@
+import keras
+import numpy as np
+import pytest
+
+from kbig import export
+from kbig import models
+
+BERT = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2}
+BUILDERS = {
+    "mlp": lambda: models.mlp((4,), 3),
+    "cnn": lambda: models.cnn((8, 8, 1), 3, filters=(4,)),
+    "rnn": lambda: models.rnn((5, 2), 3, units=(4,), bidirectional=True),
+    "forecaster": lambda: models.forecaster((5, 1), 3, units=(4,)),
+    "bert": lambda: models.bert_classifier(models.bert(BERT, 20), 3),
+}
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_twin_is_the_float32_model_with_the_same_weights(name, policy):
+    plain = BUILDERS[name]()
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        mixed = BUILDERS[name]()
+    finally:
+        keras.config.set_dtype_policy(previous)
+    mixed.set_weights(plain.get_weights())
+    twin = export.float32_twin(mixed)
+    dtypes = {layer.compute_dtype for layer in twin._flatten_layers()}
+    assert dtypes == {"float32"}
+    inputs = {
+        x.name: np.ones((2, *(side or 6 for side in x.shape[1:])), x.dtype)
+        for x in plain.inputs
+    }
+    inputs = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+    np.testing.assert_array_equal(twin(inputs), plain(inputs))
+    assert not np.array_equal(mixed(inputs), plain(inputs))
+
+
+def test_a_float32_model_is_its_own_twin():
+    model = models.mlp((4,), 3)
+    assert export.float32_twin(model) is model
+
+
+def test_layers_of_the_callers_own_are_found_again():
+    class Doubling(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    inputs = keras.Input((3,))
+    outputs = Doubling(dtype="mixed_bfloat16")(inputs)
+    twin = export.float32_twin(keras.Model(inputs, outputs))
+    assert twin(np.ones((1, 3), "float32")).numpy().tolist() == [[2, 2, 2]]

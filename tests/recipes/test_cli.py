@@ -1,0 +1,87 @@
+"""The command line, without training: parsing, statuses, messages."""
+
+import importlib
+import json
+
+import pytest
+
+from kbig.errors import GateError
+from recipes import cli
+
+
+@pytest.fixture(autouse=True)
+def loaded(monkeypatch):
+    # Tests capture stderr themselves, and TensorFlow is loaded already.
+    monkeypatch.setattr(cli, "_load_quietly", lambda: None)
+
+
+def test_list_names_every_recipe_and_every_recipe_exists(capsys):
+    assert cli.main(["list"]) == 0
+    printed = capsys.readouterr().out
+    for command, (module, _) in cli.RECIPES.items():
+        assert command in printed
+        recipe = importlib.import_module(module)
+        assert f"kbig {command}" in recipe.__doc__
+        recipe.Config()  # Defaults run.
+        recipe.Config(**recipe.Config.quick_values)
+
+
+@pytest.mark.parametrize("command", cli.RECIPES)
+def test_help_has_every_option(command, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main([command, "--help"])
+    assert left.value.code == 0
+    printed = capsys.readouterr().out
+    assert "--seed" in printed
+    assert "--config" in printed
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["finetun"], "Did you mean finetune"),
+        (["finetune", "--epoch", "3"], "Did you mean epochs"),
+        (["finetune", "--epochs", "x"], "takes an integer"),
+        (["finetune", "--epochs"], "expected one argument"),
+        (["finetune", "--size", "huge"], "one of tiny"),
+        (["finetune", "--config", "missing.yaml"], "missing.yaml"),
+        (["finetune", "--data", "nowhere.csv"], "nowhere.csv"),
+        (["finetune", "--data", "fashion-mnist-small"], "kind image"),
+        (["finetune", "--from", "nowhere"], "nowhere has no config.json"),
+        (["export-model"], "--from DIR"),
+        (["train-image", "--augment", "spin"], "spin"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments, message, capsys):
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_failed_gate_is_status_1(monkeypatch, capsys):
+    def run(config):
+        raise GateError("accuracy 0.1 is below 0.9")
+
+    monkeypatch.setattr("recipes.export_model.run", run)
+    assert cli.main(["export-model", "--from", "x"]) == 1
+    assert capsys.readouterr().err == "kbig: accuracy 0.1 is below 0.9\n"
+
+
+def test_debug_shows_the_traceback(capsys):
+    assert cli.main(["export-model", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_dry_run_prints_everything_in_force_and_writes_nothing(
+    capsys, tmp_path
+):
+    out = tmp_path / "run"
+    arguments = ["train-image", "--filters", "4,8", "--out", str(out)]
+    assert cli.main([*arguments, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    config, _ = json.JSONDecoder().raw_decode(printed)
+    assert config["filters"] == [4, 8]
+    assert config["batch_size"] == 64
+    assert "Total params" in printed
+    assert not out.exists()

@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+
+from kbig import models
+from kbig.errors import UsageError
+from kbig.runs import Run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run.create(tmp_path / "run", "finetune", {"lowercase": True})
+
+
+def finished(run):
+    run.save_model(models.mlp((4,), 2))
+    run.write_json("metrics.json", {"test_accuracy": 0.5})
+    return run
+
+
+def test_what_was_saved_is_there_again(run):
+    model = models.mlp((4,), 2)
+    vocabulary = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b")
+    run.save_model(model, vocabulary=vocabulary, class_names=("x", "y"))
+    opened = Run.open(run.directory)
+    assert opened.recipe == "finetune"
+    assert opened.config["lowercase"] is True
+    assert opened.vocabulary == vocabulary
+    assert opened.class_names == ("x", "y")
+    x = np.ones((3, 4), "float32")
+    np.testing.assert_array_equal(opened.load_model()(x), model(x))
+    assert opened.tokenizer().get_vocabulary() == list(vocabulary)
+
+
+def test_text_samples_come_back_as_they_were(run):
+    texts = np.array(["naïve 東京", "", "line\nbreak\x00"], dtype=object)
+    run.save_samples(texts, np.array([1, 0, 1]))
+    x, labels = run.load_samples()
+    assert x.tolist() == texts.tolist()
+    assert labels.tolist() == [1, 0, 1]
+
+
+def test_samples_are_bounded_in_rows_and_bytes(run):
+    run.save_samples(np.zeros((2500, 2)), np.arange(2500))
+    x, labels = run.load_samples()
+    assert len(x) == len(labels) == 2000
+    run.save_samples(np.zeros((20, 1000, 1000), "float32"), np.arange(20))
+    x, labels = run.load_samples()
+    assert len(x) == len(labels) == 16  # 64 MB of 4 MB rows.
+
+
+def test_a_finished_run_is_not_replaced_by_accident(run):
+    finished(run)
+    with pytest.raises(UsageError, match="--overwrite"):
+        Run.create(run.directory, "finetune", {})
+    again = Run.create(run.directory, "prune", {}, overwrite=True)
+    assert [p.name for p in again.directory.iterdir()] == ["config.json"]
+    assert json.loads((run.directory / "config.json").read_text())[
+        "recipe"
+    ] == ("prune")
+
+
+def test_an_interrupted_run_may_be_started_again(run):
+    run.save_model(models.mlp((4,), 2))
+    Run.create(run.directory, "finetune", {})
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="holds no run"):
+        Run.create(tmp_path, "finetune", {}, overwrite=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_overwriting_touches_only_files_of_a_run(run):
+    finished(run)
+    (run.directory / "notes.txt").write_text("mine")
+    Run.create(run.directory, "finetune", {}, overwrite=True)
+    assert (run.directory / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("make", ["nothing", "no model"])
+def test_what_is_no_run_is_refused(make, tmp_path, run):
+    directory = tmp_path if make == "nothing" else run.directory
+    with pytest.raises(UsageError, match="config.json|model.keras"):
+        Run.open(directory)
