@@ -166,7 +166,7 @@ def _as_kind(kind, value):
     if kind is bool:
         if isinstance(value, bool):
             return value
-        return {"true": True, "false": False}[str(value).lower()]
+        return ("false", "true").index(str(value).lower()) == 1
     if isinstance(value, bool) or (kind is int and isinstance(value, float)):
         raise ValueError(value)
     return kind(value)

@@ -40,7 +40,7 @@ class Config(RecipeConfig):
     corpus: tuple[str, ...] = option(
         ("austen", "wordnet-topics"), "what to pretrain on"
     )
-    pretrain_epochs: int = option(2, "passes over the corpus")
+    pretrain_epochs: int = option(1, "passes over the corpus")
     finetune_epochs: int = option(3, "passes over the labelled texts")
     limit: int = option(0, "training rows to use; 0 is all")
 

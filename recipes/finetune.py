@@ -35,7 +35,7 @@ class Config(TrainConfig):
         "size of the BERT, when it starts from nothing",
         ("tiny", "mini", "small", "medium", "base", "large"),
     )
-    vocabulary_size: int = option(8000, "likewise, WordPiece tokens at most")
+    vocabulary_size: int = option(16000, "likewise, WordPiece tokens at most")
     lowercase: bool = option(True, "likewise, fold case and strip accents")
     sequence_length: int = option(0, "tokens of a row; 0: from the data")
     epochs: int = option(3, "passes over the training rows")
@@ -157,7 +157,7 @@ def _fit(config, runtime, model, dataset, tokenizer, run):
     throughput = kbig.training.Throughput(config.batch_size)
     history = model.fit(
         kbig.data.bucketed_batches(
-            dataset.train,
+            *dataset.arrays("train"),
             config.batch_size,
             tokenizer,
             config.sequence_length,
@@ -167,7 +167,10 @@ def _fit(config, runtime, model, dataset, tokenizer, run):
             drop_remainder=rows >= 20 * config.batch_size,
         ),
         validation_data=kbig.data.bucketed_batches(
-            dataset.validation, 128, tokenizer, config.sequence_length
+            *dataset.arrays("validation"),
+            128,
+            tokenizer,
+            config.sequence_length,
         ),
         epochs=config.epochs,
         callbacks=kbig.training.run_callbacks(run.directory, throughput),

@@ -36,7 +36,7 @@ class Config(TrainConfig):
         "size of the BERT",
         ("tiny", "mini", "small", "medium", "base", "large"),
     )
-    vocabulary_size: int = option(8000, "WordPiece tokens, at most")
+    vocabulary_size: int = option(16000, "WordPiece tokens, at most")
     lowercase: bool = option(True, "fold case and strip accents")
     sequence_length: int = option(64, "tokens of a row")
     rate: float = option(0.15, "share of the tokens that are hidden")
@@ -64,16 +64,18 @@ def run(config: Config) -> common.Outcome:
     vocabulary = kbig.data.train_vocabulary(
         corpus.train, config.vocabulary_size, lowercase=config.lowercase
     )
-    runtime = common.runtime(config, xla_pays_on_cpu=True)
-    with runtime.scope():
-        backbone = kbig.models.bert(config.size, len(vocabulary))
-        model = kbig.models.bert_masked_lm(backbone)
-    if config.dry_run:
-        return common.show_plan(config, model, *corpus.infos, runtime)
-    run = common.start(config, "pretrain-mlm")
     tokenizer = kbig.data.tokenizer(vocabulary, config.lowercase)
     rows = _rows(corpus.train, tokenizer, config)
     held_out_rows = _rows(corpus.held_out, tokenizer, config)
+    runtime = common.runtime(config, xla_pays_on_cpu=True)
+    with runtime.scope():
+        backbone = kbig.models.bert(config.size, len(vocabulary))
+        model = kbig.models.bert_masked_lm(
+            backbone, token_frequencies=_frequencies(rows, vocabulary)
+        )
+    if config.dry_run:
+        return common.show_plan(config, model, *corpus.infos, runtime)
+    run = common.start(config, "pretrain-mlm")
     batches = _masked(rows, vocabulary, config, training=True)
     held_out = _masked(held_out_rows, vocabulary, config, training=False)
     steps_per_epoch = max(1, len(rows) // config.batch_size)
@@ -157,13 +159,12 @@ def _rows(documents, tokenizer, config) -> np.ndarray:
 
 
 def _masked(rows, vocabulary, config, training: bool):
-    special = kbig.data.SPECIAL_TOKENS
     return kbig.data.masked_batches(
         rows,
         config.batch_size,
         vocabulary_size=len(vocabulary),
         mask_id=vocabulary.index("[MASK]"),
-        special_ids=[vocabulary.index(token) for token in special],
+        special_ids=_special_ids(vocabulary),
         max_predictions=max(1, round(config.sequence_length * config.rate)),
         rate=config.rate,
         pad_id=vocabulary.index("[PAD]"),
@@ -178,12 +179,17 @@ def _unigram_entropy(rows, held_out_rows, vocabulary) -> float:
     What a model without context reaches on the held-out rows: the bar that
     the loss has to fall below.
     """
-    special = [
-        vocabulary.index(token)
-        for token in kbig.data.SPECIAL_TOKENS
-        if token != "[UNK]"
-    ]
-    counts = np.bincount(rows.ravel(), minlength=len(vocabulary)) + 1.0
-    counts[special] = 0
-    seen = held_out_rows[~np.isin(held_out_rows, special)]
-    return float(-np.log(counts[seen] / counts.sum()).mean())
+    frequencies = _frequencies(rows, vocabulary)
+    hidden = held_out_rows[~np.isin(held_out_rows, _special_ids(vocabulary))]
+    return float(-np.log(frequencies[hidden]).mean())
+
+
+def _frequencies(rows, vocabulary) -> np.ndarray:
+    """Share of each id among what may be hidden, float32, none is 0."""
+    counts = np.bincount(rows.ravel(), minlength=len(vocabulary))
+    counts[_special_ids(vocabulary)] = 0
+    return ((counts + 1) / (counts + 1).sum()).astype(np.float32)
+
+
+def _special_ids(vocabulary) -> list[int]:
+    return [vocabulary.index(token) for token in kbig.data.SPECIAL_TOKENS]

@@ -40,7 +40,7 @@ class Config(TrainConfig):
     text_column: str = option("", "of labelled texts")
     label_column: str = option("", "of labelled texts")
     split_column: str = option("", "of labelled texts")
-    vocabulary_size: int = option(8000, "of texts: WordPiece tokens at most")
+    vocabulary_size: int = option(16000, "of texts: WordPiece tokens at most")
     lowercase: bool = option(True, "of texts: fold case and strip accents")
     sequence_length: int = option(0, "of texts: tokens; 0: from the data")
     cell: str = option("lstm", "recurrent cell", ("lstm", "gru", "simple"))

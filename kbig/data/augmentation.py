@@ -28,9 +28,8 @@ def shift(images, seed) -> tf.Tensor:
     batch, height, width = tf.unstack(tf.shape(images)[:3])
     sides = tf.cast(tf.stack([height, width]), tf.float32)
     most = tf.cast(tf.round(sides * _MOST_SHIFT), tf.int32)
-    offsets = tf.random.stateless_uniform(
-        (batch, 2), seed, minval=0, maxval=2 * most + 1, dtype=tf.int32
-    )
+    draws = tf.random.stateless_uniform((batch, 2), seed)
+    offsets = tf.cast(draws * tf.cast(2 * most + 1, tf.float32), tf.int32)
     pad = [[0, 0], [most[0]] * 2, [most[1]] * 2, [0, 0]]
     padded = tf.pad(images, pad)
     rows = offsets[:, :1] + tf.range(height)

@@ -1,15 +1,19 @@
 """Batches of texts of similar length: little padding, few shapes."""
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from kbig.data.pipeline import shuffled
 from kbig.data.pipeline import steady
-from kbig.data.vocabulary import encode
+from kbig.data.vocabulary import framed
+from kbig.data.vocabulary import tokenize
+from kbig.errors import UsageError
 
 _SHARES = (1 / 3, 1 / 2, 1)
-_TOKENIZE_TOGETHER = 256
+_TOKENIZE_TOGETHER = 4096
 
 
 def bucket_lengths(sequence_length: int) -> tuple[int, ...]:
@@ -33,7 +37,8 @@ def bucket_lengths(sequence_length: int) -> tuple[int, ...]:
 
 
 def bucketed_batches(
-    dataset: tf.data.Dataset,
+    texts: Sequence[str],
+    labels: np.ndarray,
     batch_size: int,
     tokenizer,
     sequence_length: int,
@@ -42,10 +47,11 @@ def bucketed_batches(
     seed: int = 0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """Encodes texts and batches them with others of similar length.
+    """Tokenizes texts once and batches those of similar length.
 
     Args:
-        dataset: unbatched `(text, label)`, such as `data.train`.
+        texts: strings, `(n,)`.
+        labels: `(n, ...)`.
         batch_size: texts a batch.
         tokenizer: what `kbig.data.tokenizer` returned.
         sequence_length: tokens of the longest rows; longer texts are cut.
@@ -56,50 +62,72 @@ def bucketed_batches(
 
     Returns:
         Batches `(inputs, labels)`; inputs as of `encode`, of one of the
-        lengths of `bucket_lengths`.
+        lengths of `bucket_lengths`. Their number is known.
 
     Raises:
-        UsageError: if `batch_size` is not above zero.
+        UsageError: no texts, not one label a text, or `batch_size` not above
+            zero.
 
     Example:
     ```python
+    texts, labels = data.arrays("train")
     train = bucketed_batches(
-        data.train, 32, bert_tokenizer, 48, shuffle=True
+        texts, labels, 32, bert_tokenizer, 48, shuffle=True
     )
     ```
     """
-    if shuffle:
-        dataset = shuffled(dataset, seed)
+    if not 0 < len(texts) == len(labels) or batch_size < 1:
+        raise UsageError(
+            "There must be texts, one label for each, and `batch_size` must "
+            f"be above zero. Received: {len(texts)} texts, {len(labels)} "
+            f"labels, batch_size={batch_size}"
+        )
+    tokens, sizes = _tokenized(texts, tokenizer, sequence_length - 2)
+    limits = [length - 2 for length in bucket_lengths(sequence_length)]
+    ends = np.cumsum(sizes)
+    tokens, starts, ends, labels = map(
+        tf.constant, (tokens, ends - sizes, ends, labels)
+    )
 
-    def encoded(texts, labels):
-        return encode(texts, tokenizer, sequence_length), labels
+    def example(row):
+        return tokens[starts[row] : ends[row]], labels[row]
 
-    def trimmed(inputs, label):
-        length = tf.reduce_sum(inputs["padding_mask"])
-        return {k: v[:length] for k, v in inputs.items()}, label
+    def framed_batch(rows, labels):
+        ragged = tf.RaggedTensor.from_tensor(rows, padding=-1)
+        length = tf.shape(rows)[1] + 2
+        return framed(ragged, tokenizer, length), labels
 
-    lengths = bucket_lengths(sequence_length)
-    dataset = dataset.batch(_TOKENIZE_TOGETHER)
-    dataset = dataset.map(encoded, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = (
-        dataset.unbatch()
-        .map(trimmed)
-        .bucket_by_sequence_length(
-            lambda inputs, label: tf.shape(inputs["token_ids"])[0],
-            bucket_boundaries=[length + 1 for length in lengths],
-            # The last is for what is longer still, and nothing is.
-            bucket_batch_sizes=[batch_size] * (len(lengths) + 1),
-            pad_to_bucket_boundary=True,
-            padding_values=_padding(dataset.element_spec, tokenizer),
-            drop_remainder=drop_remainder,
+    rows = tf.data.Dataset.range(len(texts))
+    rows = shuffled(rows, seed) if shuffle else rows
+    batches = rows.map(example).bucket_by_sequence_length(
+        lambda row, label: tf.shape(row)[0],
+        bucket_boundaries=[limit + 1 for limit in limits],
+        # The last is for what is longer still, and nothing is.
+        bucket_batch_sizes=[batch_size] * (len(limits) + 1),
+        pad_to_bucket_boundary=True,
+        padding_values=(tf.constant(-1), tf.zeros((), labels.dtype)),
+        drop_remainder=drop_remainder,
+    )
+    batches = batches.map(framed_batch).apply(
+        tf.data.experimental.assert_cardinality(
+            _batch_count(sizes, limits, batch_size, drop_remainder)
         )
     )
-    return steady(dataset)
+    return steady(batches)
 
 
-def _padding(spec, tokenizer):
-    inputs, label = tf.nest.map_structure(
-        lambda part: tf.zeros((), part.dtype), spec
-    )
-    pad_id = tf.cast(tokenizer.pad_token_id, spec[0]["token_ids"].dtype)
-    return {**inputs, "token_ids": pad_id}, label
+def _tokenized(texts, tokenizer, longest):
+    """All tokens in a row, int32, and how many each text has."""
+    parts = []
+    for start in range(0, len(texts), _TOKENIZE_TOGETHER):
+        part = list(texts[start : start + _TOKENIZE_TOGETHER])
+        parts.append(tokenize(part, tokenizer)[:, :longest])
+    tokens = tf.concat(parts, axis=0)
+    return tokens.flat_values.numpy(), tokens.row_lengths().numpy()
+
+
+def _batch_count(sizes, limits, batch_size, drop_remainder) -> int:
+    counts = np.bincount(np.searchsorted(limits, sizes))
+    if drop_remainder:
+        return int((counts // batch_size).sum())
+    return int((-(-counts // batch_size)).sum())

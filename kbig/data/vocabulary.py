@@ -278,14 +278,38 @@ def _tokenize(texts, tokenizer):
 @tf.function(reduce_retracing=True)
 def _encode(texts, tokenizer, sequence_length):
     tokens = _tokenize(texts, tokenizer)[:, : sequence_length - 2]
-    edge = tf.ones([tf.shape(texts)[0], 1], tf.int32)
+    return framed(tokens, tokenizer, sequence_length)
+
+
+def framed(tokens, tokenizer, length) -> dict[str, tf.Tensor]:
+    """Puts ids between `[CLS]` and `[SEP]` and pads them.
+
+    Args:
+        tokens: int32 ragged tensor of shape `(batch, (pieces))`, of at most
+            `length - 2` pieces.
+        tokenizer: what `tokenizer` returned.
+        length: of a row, an integer or an int32 scalar.
+
+    Returns:
+        As of `encode`.
+    """
+    edge = tf.ones([tokens.nrows(), 1], tf.int32)
     tokens = tf.concat(
         [edge * tokenizer.cls_token_id, tokens, edge * tokenizer.sep_token_id],
         axis=1,
     )
-    shape = [texts.shape[0], sequence_length]
+    ids = _padded(tokens, tokenizer.pad_token_id, length)
     return {
-        "token_ids": tokens.to_tensor(tokenizer.pad_token_id, shape=shape),
-        "segment_ids": tf.zeros_like(tokens).to_tensor(0, shape=shape),
-        "padding_mask": tf.ones_like(tokens).to_tensor(0, shape=shape),
+        "token_ids": ids,
+        "segment_ids": tf.zeros_like(ids),
+        "padding_mask": _padded(tf.ones_like(tokens), 0, length),
     }
+
+
+def _padded(tokens, value, length):
+    """Dense rows of a length that a graph may only know when it runs."""
+    rows = tokens.to_tensor(value)
+    missing = length - tf.shape(rows)[1]
+    rows = tf.pad(rows, [[0, 0], [0, missing]], constant_values=value)
+    known = length if isinstance(length, int) else None
+    return tf.ensure_shape(rows, [tokens.shape[0], known])

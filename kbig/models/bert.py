@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 
 from kbig.errors import UsageError
 from kbig.models.arguments import check_choice
@@ -110,7 +112,9 @@ def bert_classifier(
 
 
 def bert_masked_lm(
-    backbone: keras_hub.models.BertBackbone, next_sentence: bool = False
+    backbone: keras_hub.models.BertBackbone,
+    next_sentence: bool = False,
+    token_frequencies: Sequence[float] | None = None,
 ) -> keras.Model:
     """Puts the pretraining heads on a backbone.
 
@@ -122,6 +126,9 @@ def bert_masked_lm(
         backbone: the encoder, from `bert` or from `from_preset`.
         next_sentence: also predict whether the second segment follows the
             first.
+        token_frequencies: share of each id in the corpus, positive. The
+            output bias starts at their logarithms; with zeros the first
+            hundreds of steps go into learning just that.
 
     Returns:
         A `keras.Model` from the backbone's inputs and `mask_positions`, int32
@@ -130,7 +137,8 @@ def bert_masked_lm(
         `masked_lm`, as before, and `next_sentence` `(batch, 2)`.
 
     Raises:
-        UsageError: when `backbone` is not a BERT backbone.
+        UsageError: when `backbone` is not a BERT backbone, or there is not
+            one positive frequency an id.
 
     Example:
     ```python
@@ -144,9 +152,10 @@ def bert_masked_lm(
     mask_positions = keras.Input((None,), dtype="int32", name="mask_positions")
     inputs = {**backbone.input, "mask_positions": mask_positions}
     hidden = backbone.output
-    outputs = _masked_lm_head(backbone)(
-        hidden["sequence_output"], mask_positions
-    )
+    head = _masked_lm_head(backbone)
+    outputs = head(hidden["sequence_output"], mask_positions)
+    if token_frequencies is not None:
+        _start_at_frequencies(head, token_frequencies, backbone)
     if next_sentence:
         head = _classification_head(2, "next_sentence")
         pooled = hidden["pooled_output"]
@@ -229,6 +238,19 @@ def _masked_lm_head(backbone):
         dtype="float32",
         name="masked_lm",
     )
+
+
+def _start_at_frequencies(head, frequencies, backbone) -> None:
+    shares = np.asarray(frequencies, "float32")
+    if shares.shape != (backbone.vocabulary_size,) or not (shares > 0).all():
+        raise UsageError(
+            "`token_frequencies` must be one positive number an id, "
+            f"{backbone.vocabulary_size} in all. Received: shape "
+            f"{shares.shape}, smallest {shares.min(initial=np.inf)}. Add one "
+            "to the counts."
+        )
+    (bias,) = (w for w in head.weights if w.name == "output_bias")
+    bias.assign(np.log(shares / shares.sum()))
 
 
 def _classification_head(num_classes: int, name: str) -> keras.Layer:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kbig import data
 from kbig.data.bucketing import bucket_lengths
+from kbig.errors import UsageError
 
 WORDS = ["a", "b", "c", "d"]
 
@@ -33,9 +34,10 @@ def test_lengths(longest, expected):
 
 def test_every_text_comes_once_encoded_as_alone(tokenizer):
     source = texts(100)
-    dataset = tf.data.Dataset.from_tensor_slices((source, np.arange(100)))
+    batches = data.bucketed_batches(source, np.arange(100), 8, tokenizer, 24)
+    assert int(batches.cardinality()) == len(list(batches))
     seen = {}
-    for inputs, labels in data.bucketed_batches(dataset, 8, tokenizer, 24):
+    for inputs, labels in batches:
         length = inputs["token_ids"].shape[1]
         shorter = {8: 0, 16: 8, 24: 16}[length]
         assert inputs["padding_mask"].numpy().sum(1).min() > shorter
@@ -47,10 +49,10 @@ def test_every_text_comes_once_encoded_as_alone(tokenizer):
 
 
 def test_dropping_remainders_leaves_full_batches(tokenizer):
-    dataset = tf.data.Dataset.from_tensor_slices((texts(100), np.arange(100)))
     batches = data.bucketed_batches(
-        dataset, 8, tokenizer, 24, drop_remainder=True
+        texts(100), np.arange(100), 8, tokenizer, 24, drop_remainder=True
     )
+    assert int(batches.cardinality()) == len(list(batches))
     shapes = collections.Counter(
         tuple(inputs["token_ids"].shape) for inputs, _ in batches
     )
@@ -59,14 +61,21 @@ def test_dropping_remainders_leaves_full_batches(tokenizer):
 
 
 def test_the_order_is_new_each_epoch_and_the_seed_repeats_it(tokenizer):
-    dataset = tf.data.Dataset.from_tensor_slices((texts(60), np.arange(60)))
-
     def order(batches):
         return [label for _, y in batches for label in y.numpy().tolist()]
 
-    options = {"shuffle": True, "seed": 5}
-    batches = data.bucketed_batches(dataset, 8, tokenizer, 24, **options)
+    arguments = texts(60), np.arange(60), 8, tokenizer, 24
+    batches = data.bucketed_batches(*arguments, shuffle=True, seed=5)
     first, second = order(batches), order(batches)
-    again = data.bucketed_batches(dataset, 8, tokenizer, 24, **options)
+    again = data.bucketed_batches(*arguments, shuffle=True, seed=5)
     assert first != second
     assert order(again) == first
+
+
+@pytest.mark.parametrize(
+    "rows, labels, batch_size",
+    [([], [], 2), (["a"], [1, 2], 2), (["a"], [1], 0)],
+)
+def test_mistakes(tokenizer, rows, labels, batch_size):
+    with pytest.raises(UsageError, match="Received: "):
+        data.bucketed_batches(rows, labels, batch_size, tokenizer, 8)

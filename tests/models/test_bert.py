@@ -4,6 +4,7 @@ import pytest
 
 from kbig import models
 from kbig.models import BERT_SIZES
+from tests.contracts import check_usage_error
 
 TINY = {"num_layers": 2, "hidden_dim": 16, "num_heads": 4}
 INPUTS = {
@@ -137,3 +138,36 @@ def test_next_sentence_is_two_outputs():
     outputs = model({**INPUTS, "mask_positions": np.array([[1, 2, 3]])})
     assert outputs["masked_lm"].shape == (1, 3, 20)
     assert outputs["next_sentence"].shape == (1, 2)
+
+
+def test_the_output_bias_starts_at_the_frequencies():
+    frequencies = np.arange(1.0, 21.0)
+    size = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2}
+    model = models.bert_masked_lm(
+        models.bert(size, 20), token_frequencies=frequencies
+    )
+    # Weights of 0 leave the bias alone in the logits.
+    model.get_layer("token_embedding").embeddings.assign(np.zeros((20, 16)))
+    ids = np.ones((1, 4), "int32")
+    logits = model(
+        {
+            "token_ids": ids,
+            "segment_ids": 0 * ids,
+            "padding_mask": ids,
+            "mask_positions": ids[:, :1],
+        }
+    )
+    np.testing.assert_allclose(
+        logits[0, 0], np.log(frequencies / 210), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("frequencies", [np.ones(19), np.arange(20.0)])
+def test_frequencies_that_do_not_fit(frequencies):
+    size = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2}
+    check_usage_error(
+        lambda: models.bert_masked_lm(
+            models.bert(size, 20), token_frequencies=frequencies
+        ),
+        "token_frequencies",
+    )
