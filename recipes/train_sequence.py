@@ -13,12 +13,11 @@ import dataclasses
 import time
 from typing import ClassVar
 
-import numpy as np
-
 import kbig
 from recipes import common
 from recipes.config import TrainConfig
 from recipes.config import option
+from recipes.sequence_tasks import TASKS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,10 +56,13 @@ def run(config: Config) -> common.Outcome:
     """Trains what the data ask for, tests, saves and reports."""
     started = time.perf_counter()
     dataset = _load(config)
+    celsius = config.data == "sea-surface-temperature"
     config = dataclasses.replace(
-        config, name=config.name or common.data_name(config.data)
+        config,
+        name=config.name or common.data_name(config.data),
+        unit=config.unit or ("°C" if celsius else "value"),
     )
-    task = _TASKS[dataset.info.kind](config, dataset)
+    task = TASKS[dataset.info.kind](config, dataset)
     runtime = common.runtime(config)
     with runtime.scope():
         model = task.build()
@@ -148,157 +150,3 @@ def _fit(task, runtime, model, run):
         shuffle=False,
     )
     return history.history, throughput.report()
-
-
-class _Forecasting:
-    """Values of a series from the values before."""
-
-    vocabulary = ()
-
-    def __init__(self, config: Config, dataset):
-        self.config, self.dataset = config, dataset
-        self.train_x, self.train_y = dataset.arrays("train")
-
-    def build(self):
-        change = self.train_y - self.train_x[:, -1, :1]
-        return kbig.models.forecaster(
-            self.dataset.info.shapes["x"],
-            self.config.horizon,
-            cell=self.config.cell,
-            units=self.config.units,
-            bidirectional=self.config.bidirectional,
-            dropout=self.config.dropout,
-            scale=float(np.abs(change).mean()),
-        )
-
-    def compile(self, model, runtime, optimizer):
-        model.compile(
-            optimizer, "mean_absolute_error", jit_compile=runtime.jit_compile
-        )
-
-    def inputs(self, x):
-        return x
-
-    def evaluate(self, x, outputs, y):
-        forecasts = {
-            self.config.cell: outputs,
-            "persistence": kbig.baselines.persistence(x, y.shape[1]),
-            "ridge regression": kbig.baselines.ridge(
-                self.train_x, self.train_y, x
-            ),
-        }
-        report = kbig.evaluation.forecasting(forecasts, y)
-        kbig.reporting.show(*report.tables())
-        error, persistence, ridge = report.errors.values()
-        metrics = {
-            "test_mean_absolute_error": error,
-            "test_loss": error,
-            "persistence_mean_absolute_error": persistence,
-            "ridge_mean_absolute_error": ridge,
-        }
-        shown = len(x) // 2
-        section = kbig.sections.forecasts(
-            report,
-            x[shown, :, 0],
-            y[shown],
-            {name: values[shown] for name, values in forecasts.items()},
-            self.config.unit,
-            every=self.config.every,
-        )
-        return metrics, [section]
-
-
-class _SequenceClassification:
-    """Classes of sequences of features."""
-
-    vocabulary = ()
-
-    def __init__(self, config: Config, dataset):
-        self.config, self.dataset = config, dataset
-
-    def build(self):
-        return kbig.models.rnn(
-            self.dataset.info.shapes["x"],
-            len(self.dataset.info.class_names),
-            cell=self.config.cell,
-            units=self.config.units,
-            bidirectional=self.config.bidirectional,
-            dropout=self.config.dropout,
-        )
-
-    def compile(self, model, runtime, optimizer):
-        common.compile_classifier(model, runtime, optimizer)
-
-    def inputs(self, x):
-        return x
-
-    def evaluate(self, x, outputs, y):
-        report = kbig.evaluation.classification(
-            outputs, y, self.dataset.info.class_names
-        )
-        metrics = {
-            "test_accuracy": report.accuracy,
-            "test_loss": report.loss,
-            "test_macro_f1": report.macro_f1,
-        }
-        return metrics, [kbig.sections.classification(report)]
-
-
-class _TextClassification:
-    """Classes of texts, through a WordPiece vocabulary of their own."""
-
-    def __init__(self, config: Config, dataset):
-        self.dataset = dataset
-        self.texts, self.labels = dataset.arrays("train")
-        self.vocabulary = kbig.data.train_vocabulary(
-            self.texts, config.vocabulary_size, lowercase=config.lowercase
-        )
-        self._tokenizer = kbig.data.tokenizer(self.vocabulary, config.lowercase)
-        self.config = dataclasses.replace(
-            config,
-            vocabulary_size=len(self.vocabulary),
-            sequence_length=config.sequence_length
-            or kbig.data.suitable_length(self.texts, self._tokenizer),
-        )
-
-    def build(self):
-        return kbig.models.rnn(
-            num_outputs=len(self.dataset.info.class_names),
-            cell=self.config.cell,
-            units=self.config.units,
-            bidirectional=self.config.bidirectional,
-            vocabulary_size=len(self.vocabulary),
-            dropout=self.config.dropout,
-        )
-
-    def compile(self, model, runtime, optimizer):
-        common.compile_classifier(model, runtime, optimizer)
-
-    def inputs(self, x):
-        length = self.config.sequence_length
-        return kbig.data.encode(x, self._tokenizer, length)["token_ids"]
-
-    def evaluate(self, x, outputs, y):
-        names = self.dataset.info.class_names
-        report = kbig.evaluation.classification(outputs, y, names)
-        predicted = kbig.baselines.tfidf_logistic_regression(
-            self.texts, self.labels, x
-        )
-        metrics = {
-            "test_accuracy": report.accuracy,
-            "test_loss": report.loss,
-            "test_macro_f1": report.macro_f1,
-            "baseline_accuracy": float((predicted == y).mean()),
-        }
-        sections = [
-            kbig.sections.classification(report),
-            kbig.sections.predictions(x[:3], outputs[:3], y[:3], names),
-        ]
-        return metrics, sections
-
-
-_TASKS = {
-    "series": _Forecasting,
-    "sequence": _SequenceClassification,
-    "text": _TextClassification,
-}

@@ -7,17 +7,17 @@ from kbig.data.catalog import EMBEDDED
 from kbig.data.catalog import load
 from kbig.data.dataset import Dataset
 from kbig.data.dataset import DatasetInfo
+from kbig.data.encoding import encode
+from kbig.data.encoding import suitable_length
+from kbig.data.encoding import tokenize
+from kbig.data.encoding import tokenizer
 from kbig.data.masking import mask_tokens
 from kbig.data.masking import masked_batches
 from kbig.data.packing import pack_documents
 from kbig.data.pipeline import batches
 from kbig.data.vocabulary import SPECIAL_TOKENS
-from kbig.data.vocabulary import encode
 from kbig.data.vocabulary import load_vocabulary
 from kbig.data.vocabulary import save_vocabulary
-from kbig.data.vocabulary import suitable_length
-from kbig.data.vocabulary import tokenize
-from kbig.data.vocabulary import tokenizer
 from kbig.data.vocabulary import train_vocabulary
 
 __all__ = [

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from kbig.data.encoding import framed
+from kbig.data.encoding import tokenize
 from kbig.data.pipeline import shuffled
 from kbig.data.pipeline import steady
-from kbig.data.vocabulary import framed
-from kbig.data.vocabulary import tokenize
 from kbig.errors import UsageError
 
 _SHARES = (1 / 3, 1 / 2, 1)
