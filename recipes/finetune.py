@@ -43,6 +43,9 @@ class Config(TrainConfig):
     learning_rate: float = option(5e-4, "peak, after a warm-up of a tenth")
     weight_decay: float = option(0.01, "of AdamW")
     dropout: float = option(0.1, "before the classifier")
+    pooling: str = option(
+        "mean", "what the classifier sees of the tokens", ("mean", "cls")
+    )
     baseline: bool = option(True, "also fit TF-IDF and logistic regression")
 
 
@@ -128,7 +131,7 @@ def _model(config, runtime, texts, class_names):
     with runtime.scope():
         start = _start(config, texts)
         model = kbig.models.bert_classifier(
-            start.backbone, len(class_names), config.dropout
+            start.backbone, len(class_names), config.dropout, config.pooling
         )
     return start, model
 

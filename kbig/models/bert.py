@@ -14,6 +14,7 @@ from kbig.models.arguments import check_choice
 from kbig.models.arguments import check_positive
 from kbig.models.arguments import check_rate
 from kbig.models.transformer import check_heads
+from kbig.models.transformer import masked_mean
 
 if TYPE_CHECKING:
     import keras_hub
@@ -76,8 +77,9 @@ def bert_classifier(
     backbone: keras_hub.models.BertBackbone,
     num_classes: int,
     dropout: float = 0.1,
+    pooling: str = "cls",
 ) -> keras.Model:
-    """Puts a classification head on the pooled output of a backbone.
+    """Puts a classification head on a backbone.
 
     The backbone is one layer of the model: `find_bert` gets it back, as does
     `model.get_layer(backbone.name)`.
@@ -86,6 +88,9 @@ def bert_classifier(
         backbone: the encoder, from `bert` or from `from_preset`.
         num_classes: number of logits.
         dropout: fraction of the pooled output to drop in training.
+        pooling: "cls" is BERT's: the first token, through the pooler. "mean"
+            averages the real tokens, which suits a backbone whose pooler was
+            never trained, as after masked language modelling alone.
 
     Returns:
         A `keras.Model` from the backbone's inputs to float32 logits
@@ -105,7 +110,12 @@ def bert_classifier(
     _check_backbone(backbone)
     check_positive("num_classes", num_classes)
     check_rate("dropout", dropout)
-    pooled = backbone(backbone.input)["pooled_output"]
+    check_choice("pooling", pooling, ("cls", "mean"))
+    outputs = backbone(backbone.input)
+    pooled = outputs["pooled_output"]
+    if pooling == "mean":
+        mask = backbone.input["padding_mask"]
+        pooled = masked_mean(outputs["sequence_output"], mask)
     pooled = keras.layers.Dropout(dropout, name="dropout")(pooled)
     logits = _classification_head(num_classes, "logits")(pooled)
     return keras.Model(backbone.input, logits, name="bert_classifier")
