@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kbig.errors import GateError
 from kbig.errors import UsageError
 from kbig.reporting import Percent
 from kbig.reporting import Report
@@ -81,6 +82,7 @@ def classification(
 
     Raises:
         UsageError: shapes that do not fit each other.
+        GateError: logits that are not finite.
 
     Reference:
         Metrics are scikit-learn's; a class that is never predicted has
@@ -93,6 +95,11 @@ def classification(
         raise UsageError(
             f"Logits must have the shape {(len(labels), len(class_names))}: "
             f"a row a label, a column a class. Received: {logits.shape}."
+        )
+    if not np.isfinite(logits).all():
+        raise GateError(
+            "The model's logits are not finite: its training diverged. Lower "
+            "the learning rate."
         )
     classes = np.arange(len(class_names))
     predicted = logits.argmax(-1)

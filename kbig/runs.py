@@ -71,7 +71,13 @@ class Run:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"Cannot make {directory}: {error.strerror}. Pass another "
+                "--out."
+            ) from error
         run = cls(directory, recipe, dict(config))
         run.write_json(
             "config.json",
@@ -87,18 +93,18 @@ class Run:
             UsageError: there is no finished run in it.
         """
         directory = pathlib.Path(directory)
-        if not (directory / "config.json").is_file():
+        recorded = _recorded(directory)
+        if recorded is None:
             raise UsageError(
-                f"No run directory: {directory} has no config.json. Pass the "
-                "--out of an earlier recipe."
+                f"No run directory: {directory} has no config.json of kbig. "
+                "Pass the --out of an earlier recipe."
             )
         if not (directory / "model.keras").is_file():
             raise UsageError(
                 f"{directory} holds a run that left no model.keras. Let it "
                 "finish first, or pass another one."
             )
-        config = json.loads((directory / "config.json").read_text("utf-8"))
-        return cls(directory, config.pop("recipe"), config)
+        return cls(directory, recorded.pop("recipe"), recorded)
 
     def write_json(self, name: str, value) -> None:
         """Writes a JSON file into the directory, in one step."""
@@ -112,9 +118,16 @@ class Run:
         vocabulary: Sequence[str] = (),
         class_names: Sequence[str] = (),
     ) -> None:
-        """Saves the model with what is needed to use it."""
+        """Saves the model with what is needed to use it.
+
+        Args:
+            model: saved without its optimizer, so that
+                `keras.models.load_model` needs nothing of kbig.
+            vocabulary: of a model that reads text.
+            class_names: of a classifier.
+        """
         aside = self.directory / ".part-model.keras"
-        model.save(aside)
+        _uncompiled(model).save(aside)
         os.replace(aside, self.directory / "model.keras")
         if vocabulary:
             data.save_vocabulary(vocabulary, self.directory / "vocabulary.txt")
@@ -168,8 +181,19 @@ class Run:
         )
 
     def load_samples(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns what `save_samples` kept: `(x, labels)`."""
-        with np.load(self.directory / "samples.npz") as stored:
+        """Returns what `save_samples` kept: `(x, labels)`.
+
+        Raises:
+            UsageError: the recipe of this run keeps none.
+        """
+        path = self.directory / "samples.npz"
+        if not path.is_file():
+            raise UsageError(
+                f"{self.directory} is a run of {self.recipe}, which keeps no "
+                "test rows to verify an export with. Pass a run of finetune, "
+                "train-image or train-sequence."
+            )
+        with np.load(path) as stored:
             if "text" in stored.files:
                 texts = json.loads(stored["text"].tobytes())
                 return np.array(texts, dtype=object), stored["labels"]
@@ -205,12 +229,31 @@ class Run:
         )
 
 
+def _uncompiled(model: keras.Model) -> keras.Model:
+    config = keras.saving.serialize_keras_object(model)
+    config.pop("compile_config", None)
+    copy = keras.saving.deserialize_keras_object(config)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _recorded(directory: pathlib.Path) -> dict | None:
+    """What config.json records, None when no recipe of kbig wrote it."""
+    try:
+        text = (directory / "config.json").read_text("utf-8")
+        recorded = json.loads(text)
+    except (OSError, ValueError):
+        return None
+    is_ours = isinstance(recorded, dict) and {"recipe", "kbig"} <= set(recorded)
+    return recorded if is_ours else None
+
+
 def _check_free(directory: pathlib.Path, overwrite: bool) -> None:
     if not directory.exists():
         return
     if not directory.is_dir():
         raise UsageError(f"--out must be a directory. Received: {directory}")
-    is_run = (directory / "config.json").is_file()
+    is_run = _recorded(directory) is not None
     if is_run and not overwrite and (directory / "metrics.json").is_file():
         raise UsageError(
             f"{directory} holds a finished run. Pass --overwrite to replace "

@@ -5,11 +5,13 @@ import itertools
 import json
 import pathlib
 import sys
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
 import kbig
+from kbig.errors import GateError
 from kbig.errors import UsageError
 from recipes.config import RecipeConfig
 from recipes.config import TrainConfig
@@ -51,6 +53,11 @@ def load_data(name: str, kinds: Sequence[str], limit: int = 0, **options):
     return _limited(dataset, limit) if limit else dataset
 
 
+def array_kind(path: str, kind: str) -> str:
+    """What an .npz file holds; of other data the loader knows it."""
+    return kind if path.endswith(".npz") else ""
+
+
 def _limited(dataset, limit: int):
     train = dataset.train.shuffle(
         100_000, seed=0, reshuffle_each_iteration=False
@@ -77,11 +84,6 @@ def runtime(config: TrainConfig, xla_pays_on_cpu: bool = False):
     )
 
 
-def steps(rows: int, batch_size: int, epochs: int = 1) -> int:
-    """Training steps in `epochs` passes over the rows."""
-    return -(-rows // batch_size) * epochs
-
-
 def out_directory(config: RecipeConfig, recipe: str) -> pathlib.Path:
     """`--out`, or the first free `runs/<recipe>-<number>`."""
     if config.out:
@@ -106,10 +108,25 @@ def config_text(config: RecipeConfig) -> str:
 
 
 def start(config: RecipeConfig, recipe: str):
-    """Makes the run directory."""
-    return kbig.runs.Run.create(
-        out_directory(config, recipe), recipe, to_dict(config), config.overwrite
-    )
+    """Makes the run directory.
+
+    Raises:
+        UsageError: it is the run to start from, or it cannot be replaced;
+            or the name is not one part of a file's name.
+    """
+    out = out_directory(config, recipe)
+    source = getattr(config, "from_", "")
+    if source and out.resolve() == pathlib.Path(source).resolve():
+        raise UsageError(
+            f"--out {out} is also --from, and would be emptied. Pass another "
+            "--out."
+        )
+    if pathlib.PurePath(config.name).name != config.name:
+        raise UsageError(
+            "A name is one plain part of a file's name. "
+            f"Received: --name {config.name}."
+        )
+    return kbig.runs.Run.create(out, recipe, to_dict(config), config.overwrite)
 
 
 def fit_verbosity() -> int:
@@ -174,44 +191,61 @@ def run_details(config: RecipeConfig, runtime, model, *infos):
     )
 
 
-def exported(run, formats: Sequence[str], name: str):
-    """Exports a run into its own `artefacts` folder, when asked to."""
-    if not formats:
-        return None
-    return run.export(formats, run.directory / "artefacts", name)
-
-
 def finish(
-    run, title: str, metrics: Mapping[str, Any], sections: Sequence, report=None
+    run,
+    title: str,
+    metrics: Mapping[str, Any],
+    sections: Sequence,
+    export: Callable | None = None,
 ) -> Outcome:
-    """Writes `report.html` and, last of all, `metrics.json`.
+    """Exports when asked, writes `report.html` and, last, `metrics.json`.
 
     Args:
         run: the run.
         title: of the page.
         metrics: flat numbers.
         sections: of the page.
-        report: of the export, if there was one.
+        export: makes the artefacts and returns their report.
 
     Returns:
         What the recipe leaves.
+
+    Raises:
+        GateError: of the export, once everything else is written.
     """
     metrics, sections = dict(metrics), list(sections)
-    numbers = summary(metrics)
-    sections.insert(
-        0,
-        kbig.reporting.Section("Summary", [kbig.reporting.Cards(numbers)]),
-    )
-    rows = [(label, value) for label, value, _ in numbers]
-    kbig.reporting.show(kbig.reporting.Table(title, ("", "value"), rows))
+    report, failure = _attempt(export)
     if report is not None:
         metrics |= {a.name: a.to_dict() for a in report.artefacts}
         sections.insert(-1, kbig.sections.artefacts(report))
+    numbers = summary(metrics)
+    cards = kbig.reporting.Cards(numbers)
+    sections.insert(0, kbig.reporting.Section("Summary", [cards]))
+    rows = [(label, value) for label, value, _ in numbers]
+    kbig.reporting.show(kbig.reporting.Table(title, ("", "value"), rows))
+    if report is not None:
         kbig.reporting.show(*report.tables())
-    command = f"kbig {kbig.__version__}, recipe {run.recipe}"
-    kbig.reporting.write_page(
-        run.directory / "report.html", title, sections, footer=command
-    )
+    made_by = f"kbig {kbig.__version__}, recipe {run.recipe}"
+    page = run.directory / "report.html"
+    kbig.reporting.write_page(page, title, sections, footer=made_by)
     run.write_json("metrics.json", metrics)
-    print(f"report: {run.directory / 'report.html'}")
+    print(f"report: {page}")
+    if failure is not None:
+        raise failure
     return Outcome(run, metrics, sections)
+
+
+def export_of(run, formats: Sequence[str], name: str) -> Callable | None:
+    """What `finish` exports of a run that trained: nothing by default."""
+    if not formats:
+        return None
+    return lambda: run.export(formats, run.directory / "artefacts", name)
+
+
+def _attempt(export):
+    if export is None:
+        return None, None
+    try:
+        return export(), None
+    except GateError as error:
+        return error.report, error

@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import json
 import pathlib
-import types
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -16,9 +15,11 @@ from kbig.errors import UsageError
 FORMATS = ("savedmodel", "litert-float32", "litert-float16", "litert-dynamic")
 
 
-def option(default: Any, help: str, choices: tuple = ()) -> Any:
+def option(
+    default: Any, help: str, choices: tuple = (), minimum: float | None = None
+) -> Any:
     """A field of a configuration: its default, help and allowed values."""
-    metadata = {"help": help, "choices": choices}
+    metadata = {"help": help, "choices": choices, "minimum": minimum}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -52,8 +53,7 @@ class TrainConfig(RecipeConfig):
         ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
     xla: str = option("auto", "XLA compilation", ("auto", "on", "off"))
-    limit: int = option(0, "training rows to use; 0 is all")
-    formats: tuple[str, ...] = option((), "what to export at the end", FORMATS)
+    limit: int = option(0, "training rows to use; 0 is all", minimum=0)
 
 
 def field_key(field: dataclasses.Field) -> str:
@@ -84,7 +84,9 @@ def build(
     values = {}
     for source in (from_file, from_command):
         for key, value in source.items():
-            key = key.replace("-", "_")
+            key = str(key).replace("-", "_")
+            if value is None:
+                continue
             if key not in fields:
                 raise unknown_key(key, fields)
             values[fields[key].name] = _converted(fields[key], value)
@@ -135,18 +137,17 @@ def unknown_key(key: str, known) -> UsageError:
 
 
 def _converted(field: dataclasses.Field, value: Any) -> Any:
-    kinds = typing.get_args(field.type) if _is_union(field.type) else ()
-    kind = next((k for k in kinds if k is not type(None)), field.type)
+    kind, choices = field.type, field.metadata["choices"]
+    if isinstance(value, bool) and "on" in choices:
+        value = "on" if value else "off"  # As YAML reads them.
     try:
-        if value is None and type(None) in kinds:
-            return None
         converted = _as_kind(kind, value)
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"Option {field_key(field)!r} takes {_kind_name(kind)}. "
             f"Received: {value!r}."
         ) from error
-    choices = field.metadata["choices"]
+    _check_minimum(field, converted)
     several = converted if isinstance(converted, tuple) else (converted,)
     if choices and not set(several) <= set(choices):
         raise UsageError(
@@ -172,8 +173,13 @@ def _as_kind(kind, value):
     return kind(value)
 
 
-def _is_union(kind) -> bool:
-    return isinstance(kind, types.UnionType)
+def _check_minimum(field: dataclasses.Field, converted) -> None:
+    minimum = field.metadata["minimum"]
+    if minimum is not None and not converted >= minimum:
+        raise UsageError(
+            f"Option {field_key(field)!r} must be at least {minimum}. "
+            f"Received: {converted!r}."
+        )
 
 
 def _kind_name(kind) -> str:

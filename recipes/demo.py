@@ -16,7 +16,6 @@ from typing import ClassVar
 
 from kbig.errors import GateError
 from recipes import common
-from recipes import export_model
 from recipes import finetune
 from recipes import pretrain_mlm
 from recipes.config import FORMATS
@@ -48,72 +47,55 @@ class Config(RecipeConfig):
 def run(config: Config) -> common.Outcome | None:
     """Pretrains, fine-tunes, exports, verifies and writes the page."""
     started = time.perf_counter()
-    out = common.out_directory(config, "demo")
-    plans = _plans(config, out)
+    pretrain, tune = _plans(config, common.out_directory(config, "demo"))
     if config.dry_run:
-        for recipe, plan in plans:
-            print(f"{recipe.__name__}\n{common.config_text(plan)}\n")
+        pretrain_mlm.run(pretrain)
+        print(common.config_text(tune))
         return None
-    run = common.start(dataclasses.replace(config, out=str(out)), "demo")
-    outcomes = [recipe.run(plan) for recipe, plan in plans]
-    pretrained, tuned, exported = outcomes
-    artefacts = {
-        name: block
-        for name, block in exported.metrics.items()
-        if isinstance(block, dict)
-    }
+    pretrained = pretrain_mlm.run(pretrain)
+    tuned = finetune.run(tune)
     metrics = {
         **tuned.metrics,
-        **artefacts,
         "pretrain_loss": pretrained.metrics["test_loss"],
         "seconds": time.perf_counter() - started,
     }
-    sections = [
-        *(section for o in outcomes for section in o.sections[1:-1]),
-        tuned.sections[-1],
-    ]
-    outcome = common.finish(run, f"kbig demo: {config.name}", metrics, sections)
     if not config.quick:
         _check_bar(metrics)
-    return outcome
+    sections = [*pretrained.sections[1:-1], *tuned.sections[1:]]
+    directory = config.to or f"saved_models/{config.name}"
+    return common.finish(
+        tuned.run,
+        f"kbig demo: {config.name}",
+        metrics,
+        sections,
+        lambda: tuned.run.export(FORMATS, directory, config.name),
+    )
 
 
-def _plans(config: Config, out: pathlib.Path) -> list:
-    """Each recipe of the way with its configuration."""
-    shared = {"seed": config.seed, "overwrite": True, "name": config.name}
-    return [
-        (
-            pretrain_mlm,
-            pretrain_mlm.Config(
-                out=str(out / "pretrain"),
-                corpus=config.corpus,
-                epochs=config.pretrain_epochs,
-                limit=config.limit // 20,
-                **shared,
-            ),
-        ),
-        (
-            finetune,
-            finetune.Config(
-                out=str(out / "finetune"),
-                from_=str(out / "pretrain"),
-                data=config.data,
-                epochs=config.finetune_epochs,
-                limit=config.limit,
-                **shared,
-            ),
-        ),
-        (
-            export_model,
-            export_model.Config(
-                out=str(out / "export"),
-                from_=str(out / "finetune"),
-                to=config.to or f"saved_models/{config.name}",
-                formats=FORMATS,
-                **shared,
-            ),
-        ),
-    ]
+def _plans(config: Config, out: pathlib.Path) -> tuple:
+    """How the two recipes are called; what is fine-tuned is the run."""
+    shared = {
+        "seed": config.seed,
+        "overwrite": config.overwrite,
+        "dry_run": config.dry_run,
+        "name": config.name,
+    }
+    pretrain = pretrain_mlm.Config(
+        out=f"{out}-pretrain",
+        corpus=config.corpus,
+        epochs=config.pretrain_epochs,
+        limit=-(-config.limit // 20),
+        **shared,
+    )
+    tune = finetune.Config(
+        out=str(out),
+        from_=pretrain.out,
+        data=config.data,
+        epochs=config.finetune_epochs,
+        limit=config.limit,
+        **shared,
+    )
+    return pretrain, tune
 
 
 def _check_bar(metrics: dict) -> None:
@@ -121,5 +103,5 @@ def _check_bar(metrics: dict) -> None:
     if accuracy < bar:
         raise GateError(
             f"The model's test accuracy {accuracy:.4f} is below the "
-            f"baseline's {bar:.4f}."
+            f"baseline's {bar:.4f}. Nothing was exported."
         )

@@ -10,7 +10,6 @@ kept, and nothing is written when one differs from the model.
 
 import dataclasses
 import pathlib
-import time
 
 import kbig
 from kbig.errors import UsageError
@@ -35,26 +34,26 @@ class Config(RecipeConfig):
 
 def run(config: Config) -> common.Outcome:
     """Exports, verifies and reports."""
-    started = time.perf_counter()
     if not config.from_:
         raise UsageError("Pass the run to export: --from DIR.")
     source = kbig.runs.Run.open(config.from_)
+    source.load_samples()  # Or there is nothing to verify with.
     config = dataclasses.replace(
         config, name=config.name or source.config["name"] or source.recipe
     )
     if config.dry_run:
         return common.show_plan(config, source.load_model())
     run = common.start(config, "export-model")
-    report = source.export(config.formats, _root(config, run), config.name)
-    metrics = {
-        "keras_metric": report.keras_metric,
-        "samples": report.samples,
-        "seconds": time.perf_counter() - started,
-    }
     sections = [
-        kbig.sections.details({"Configuration": common.config_text(config)}),
+        kbig.sections.details({"Configuration": common.config_text(config)})
     ]
-    return common.finish(run, config.name, metrics, sections, report)
+    return common.finish(
+        run,
+        config.name,
+        {},
+        sections,
+        lambda: source.export(config.formats, _root(config, run), config.name),
+    )
 
 
 def _root(config: Config, run) -> pathlib.Path:

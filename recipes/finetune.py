@@ -14,7 +14,9 @@ from typing import ClassVar
 import numpy as np
 
 import kbig
+from kbig.errors import UsageError
 from recipes import common
+from recipes.config import FORMATS
 from recipes.config import TrainConfig
 from recipes.config import option
 
@@ -29,23 +31,31 @@ class Config(TrainConfig):
     text_column: str = option("", "column of the text in tables")
     label_column: str = option("", "column of the label in tables")
     split_column: str = option("", "column of the split in tables")
+    data_dir: str = option("", "folder of tensorflow-datasets")
     from_: str = option("", "run directory to start from")
     size: str = option(
         "tiny",
         "size of the BERT, when it starts from nothing",
         ("tiny", "mini", "small", "medium", "base", "large"),
     )
-    vocabulary_size: int = option(16000, "likewise, WordPiece tokens at most")
+    vocabulary_size: int = option(
+        16000, "likewise, WordPiece tokens at most", minimum=1
+    )
     lowercase: bool = option(True, "likewise, fold case and strip accents")
-    sequence_length: int = option(0, "tokens of a row; 0: from the data")
-    epochs: int = option(3, "passes over the training rows")
-    batch_size: int = option(32, "rows of a step")
-    learning_rate: float = option(5e-4, "peak, after a warm-up of a tenth")
-    weight_decay: float = option(0.01, "of AdamW")
-    dropout: float = option(0.1, "before the classifier")
+    sequence_length: int = option(
+        0, "tokens of a row; 0: from the data", minimum=0
+    )
+    epochs: int = option(3, "passes over the training rows", minimum=1)
+    batch_size: int = option(32, "rows of a step", minimum=1)
+    learning_rate: float = option(
+        5e-4, "peak, after a warm-up of a tenth", minimum=1e-9
+    )
+    weight_decay: float = option(0.01, "of AdamW", minimum=0)
+    dropout: float = option(0.1, "before the classifier", minimum=0)
     pooling: str = option(
         "mean", "what the classifier sees of the tokens", ("mean", "cls")
     )
+    formats: tuple[str, ...] = option((), "what to export at the end", FORMATS)
     baseline: bool = option(True, "also fit TF-IDF and logistic regression")
 
 
@@ -67,6 +77,7 @@ def run(config: Config) -> common.Outcome:
         text_column=config.text_column,
         label_column=config.label_column,
         split_column=config.split_column,
+        data_dir=config.data_dir,
         limit=config.limit,
     )
     texts, labels = dataset.arrays("train")
@@ -83,6 +94,7 @@ def run(config: Config) -> common.Outcome:
             texts, tokenizer, start.backbone.max_sequence_length
         ),
     )
+    _check_length(config, start.backbone)
     if config.dry_run:
         return common.show_plan(config, model, dataset.info, runtime)
     run = common.start(config, "finetune")
@@ -110,7 +122,6 @@ def run(config: Config) -> common.Outcome:
             texts, labels, test_texts
         )
         metrics["baseline_accuracy"] = float((predicted == test_labels).mean())
-    export_report = common.exported(run, config.formats, config.name)
     metrics["seconds"] = time.perf_counter() - started
     sections = [
         kbig.sections.training(history, common.CLASSIFIER_CURVES),
@@ -124,7 +135,8 @@ def run(config: Config) -> common.Outcome:
         common.run_details(config, runtime, model, dataset.info),
     ]
     title = f"BERT on {config.name}"
-    return common.finish(run, title, metrics, sections, export_report)
+    export = common.export_of(run, config.formats, config.name)
+    return common.finish(run, title, metrics, sections, export)
 
 
 def _model(config, runtime, texts, class_names):
@@ -144,37 +156,56 @@ def _start(config: Config, texts) -> _Start:
         backbone = kbig.models.bert(config.size, len(vocabulary))
         return _Start(vocabulary, config.lowercase, backbone)
     earlier = kbig.runs.Run.open(config.from_)
-    backbone = kbig.models.find_bert(earlier.load_model())
+    backbone = _in_this_precision(kbig.models.find_bert(earlier.load_model()))
     return _Start(earlier.vocabulary, earlier.config["lowercase"], backbone)
+
+
+def _in_this_precision(backbone):
+    """The backbone under the policy in force, not that of its own run."""
+    import keras
+
+    policy = keras.config.dtype_policy().name
+    copy = type(backbone).from_config(backbone.get_config() | {"dtype": policy})
+    copy.set_weights(backbone.get_weights())
+    return copy
+
+
+def _check_length(config: Config, backbone) -> None:
+    longest = backbone.max_sequence_length
+    if not 3 <= config.sequence_length <= longest:
+        raise UsageError(
+            f"--sequence-length must be from 3 to the {longest} positions of "
+            f"the backbone. Received: {config.sequence_length}."
+        )
 
 
 def _fit(config, runtime, model, dataset, tokenizer, run):
     rows = dataset.info.sizes["train"]
-    total = max(1, rows // config.batch_size) * config.epochs
+    train = kbig.data.bucketed_batches(
+        *dataset.arrays("train"),
+        config.batch_size,
+        tokenizer,
+        config.sequence_length,
+        shuffle=True,
+        seed=config.seed,
+        # XLA compiles each shape of a batch anew.
+        drop_remainder=rows >= 20 * config.batch_size,
+    )
+    validation = kbig.data.bucketed_batches(
+        *dataset.arrays("validation"), 128, tokenizer, config.sequence_length
+    )
+    steps = int(train.cardinality())
+    total = steps * config.epochs
     rate = kbig.training.WarmupLinear(config.learning_rate, total // 10, total)
     with runtime.scope():
         optimizer = kbig.training.adamw(
             rate, config.weight_decay, global_clipnorm=1.0
         )
     common.compile_classifier(model, runtime, optimizer)
-    throughput = kbig.training.Throughput(config.batch_size)
+    throughput = kbig.training.Throughput(min(rows / steps, config.batch_size))
     history = model.fit(
-        kbig.data.bucketed_batches(
-            *dataset.arrays("train"),
-            config.batch_size,
-            tokenizer,
-            config.sequence_length,
-            shuffle=True,
-            seed=config.seed,
-            # XLA compiles each shape of a batch anew.
-            drop_remainder=rows >= 20 * config.batch_size,
-        ),
-        validation_data=kbig.data.bucketed_batches(
-            *dataset.arrays("validation"),
-            128,
-            tokenizer,
-            config.sequence_length,
-        ),
+        train,
+        validation_data=validation,
         epochs=config.epochs,
         callbacks=kbig.training.run_callbacks(run.directory, throughput),
         verbose=common.fit_verbosity(),

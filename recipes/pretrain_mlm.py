@@ -20,6 +20,8 @@ from recipes import common
 from recipes.config import TrainConfig
 from recipes.config import option
 
+_POSITIONS = 512  # Of every BERT that kbig builds.
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TrainConfig):
@@ -36,14 +38,16 @@ class Config(TrainConfig):
         "size of the BERT",
         ("tiny", "mini", "small", "medium", "base", "large"),
     )
-    vocabulary_size: int = option(16000, "WordPiece tokens, at most")
+    vocabulary_size: int = option(16000, "WordPiece tokens, at most", minimum=1)
     lowercase: bool = option(True, "fold case and strip accents")
-    sequence_length: int = option(64, "tokens of a row")
+    sequence_length: int = option(64, "tokens of a row", minimum=0)
     rate: float = option(0.15, "share of the tokens that are hidden")
-    epochs: int = option(3, "passes over the corpus")
-    batch_size: int = option(32, "rows of a step")
-    learning_rate: float = option(1e-3, "peak, after a warm-up of a tenth")
-    weight_decay: float = option(0.01, "of AdamW")
+    epochs: int = option(3, "passes over the corpus", minimum=1)
+    batch_size: int = option(32, "rows of a step", minimum=1)
+    learning_rate: float = option(
+        1e-3, "peak, after a warm-up of a tenth", minimum=1e-9
+    )
+    weight_decay: float = option(0.01, "of AdamW", minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +64,7 @@ def run(config: Config) -> common.Outcome:
     import keras
 
     started = time.perf_counter()
+    _check(config)
     corpus = read_corpus(config)
     vocabulary = kbig.data.train_vocabulary(
         corpus.train, config.vocabulary_size, lowercase=config.lowercase
@@ -95,7 +100,7 @@ def run(config: Config) -> common.Outcome:
         )
     real_tokens = int((rows != tokenizer.pad_token_id).sum())
     throughput = kbig.training.Throughput(
-        real_tokens / steps_per_epoch, unit="tokens"
+        real_tokens / len(rows) * config.batch_size, unit="tokens"
     )
     history = model.fit(
         batches,
@@ -143,6 +148,18 @@ def read_corpus(config: Config) -> _Corpus:
         held_out += list(dataset.arrays("validation")[0])
         infos.append(dataset.info)
     return _Corpus(train, held_out, infos)
+
+
+def _check(config: Config) -> None:
+    if not 0 < config.rate < 1:
+        raise UsageError(
+            f"--rate must be between 0 and 1. Received: {config.rate}."
+        )
+    if not 3 <= config.sequence_length <= _POSITIONS:
+        raise UsageError(
+            f"--sequence-length must be from 3 to {_POSITIONS}. Received: "
+            f"{config.sequence_length}."
+        )
 
 
 def _rows(documents, tokenizer, config) -> np.ndarray:

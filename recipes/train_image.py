@@ -8,13 +8,17 @@ on the pixels reaches 0.83.
 """
 
 import dataclasses
+import math
 import time
 from typing import ClassVar
 
 import kbig
 from recipes import common
+from recipes.config import FORMATS
 from recipes.config import TrainConfig
 from recipes.config import option
+
+_CACHE_BYTES = 2**30
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,21 +32,27 @@ class Config(TrainConfig):
     }
 
     data: str = option("fashion-mnist-small", "name or path of images")
-    image_size: int = option(0, "resize to this height and width; 0: leave")
+    data_dir: str = option("", "folder of tensorflow-datasets")
+    image_size: int = option(
+        0, "resize to this height and width; 0: leave", minimum=0
+    )
     model: str = option("cnn", "kind of network", ("cnn", "mlp"))
     block: str = option(
         "residual", "of the CNN", ("plain", "residual", "depthwise")
     )
     filters: tuple[int, ...] = option((32, 64, 128), "of each CNN stage")
     hidden_dims: tuple[int, ...] = option((256,), "of each MLP layer")
-    dropout: float = option(0.2, "before the classifier")
+    dropout: float = option(0.2, "before the classifier", minimum=0)
+    formats: tuple[str, ...] = option((), "what to export at the end", FORMATS)
     augment: tuple[str, ...] = option(
         ("shift",), "random changes of training images", ("shift", "mirror")
     )
-    epochs: int = option(15, "passes over the training images")
-    batch_size: int = option(64, "images of a step")
-    learning_rate: float = option(3e-3, "peak, after a warm-up of an epoch")
-    weight_decay: float = option(0.01, "of AdamW")
+    epochs: int = option(15, "passes over the training images", minimum=1)
+    batch_size: int = option(64, "images of a step", minimum=1)
+    learning_rate: float = option(
+        3e-3, "peak, after a warm-up of an epoch", minimum=1e-9
+    )
+    weight_decay: float = option(0.01, "of AdamW", minimum=0)
 
 
 def run(config: Config) -> common.Outcome:
@@ -54,6 +64,8 @@ def run(config: Config) -> common.Outcome:
         ("image",),
         limit=config.limit,
         image_size=(size, size) if size else None,
+        kind=common.array_kind(config.data, "image"),
+        data_dir=config.data_dir,
     )
     config = dataclasses.replace(
         config, name=config.name or common.data_name(config.data)
@@ -72,7 +84,6 @@ def run(config: Config) -> common.Outcome:
     )
     run.save_model(model, class_names=dataset.info.class_names)
     run.save_samples(images, labels)
-    export_report = common.exported(run, config.formats, config.name)
     metrics = {
         "test_accuracy": report.accuracy,
         "test_loss": report.loss,
@@ -91,7 +102,8 @@ def run(config: Config) -> common.Outcome:
         common.run_details(config, runtime, model, dataset.info),
     ]
     title = f"{config.model.upper()} on {config.name}"
-    return common.finish(run, title, metrics, sections, export_report)
+    export = common.export_of(run, config.formats, config.name)
+    return common.finish(run, title, metrics, sections, export)
 
 
 def build_model(config: Config, info):
@@ -99,7 +111,11 @@ def build_model(config: Config, info):
     shape, num_classes = info.shapes["x"], len(info.class_names)
     if config.model == "mlp":
         return kbig.models.mlp(
-            shape, num_classes, config.hidden_dims, config.dropout
+            shape,
+            num_classes,
+            config.hidden_dims,
+            config.dropout,
+            rescale=1 / 255,
         )
     return kbig.models.cnn(
         shape, num_classes, config.filters, config.block, config.dropout
@@ -108,25 +124,27 @@ def build_model(config: Config, info):
 
 def _fit(config, runtime, model, dataset, run):
     rows = dataset.info.sizes["train"]
-    steps = common.steps(rows, config.batch_size)
+    steps = -(-rows // config.batch_size)
     rate = kbig.training.WarmupCosine(
         config.learning_rate, steps, steps * (config.epochs + 1)
     )
     with runtime.scope():
         optimizer = kbig.training.adamw(rate, config.weight_decay)
     common.compile_classifier(model, runtime, optimizer)
+    # Decoded images are kept in memory where they are no burden.
+    keep = rows * math.prod(dataset.info.shapes["x"]) < _CACHE_BYTES
     throughput = kbig.training.Throughput(config.batch_size)
     batches = kbig.data.batches(
         dataset.train,
         config.batch_size,
         shuffle=True,
         seed=config.seed,
-        cache=True,
+        cache=keep,
     )
     history = model.fit(
         kbig.data.augmented(batches, config.augment, config.seed),
         validation_data=kbig.data.batches(
-            dataset.validation, config.batch_size, cache=True
+            dataset.validation, config.batch_size, cache=keep
         ),
         epochs=config.epochs,
         callbacks=kbig.training.run_callbacks(run.directory, throughput),

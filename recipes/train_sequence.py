@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import kbig
 from recipes import common
+from recipes.config import FORMATS
 from recipes.config import TrainConfig
 from recipes.config import option
 from recipes.sequence_tasks import TASKS
@@ -39,17 +40,25 @@ class Config(TrainConfig):
     text_column: str = option("", "of labelled texts")
     label_column: str = option("", "of labelled texts")
     split_column: str = option("", "of labelled texts")
-    vocabulary_size: int = option(16000, "of texts: WordPiece tokens at most")
+    vocabulary_size: int = option(
+        16000, "of texts: WordPiece tokens at most", minimum=1
+    )
     lowercase: bool = option(True, "of texts: fold case and strip accents")
-    sequence_length: int = option(0, "of texts: tokens; 0: from the data")
+    sequence_length: int = option(
+        0, "of texts: tokens; 0: from the data", minimum=0
+    )
+    formats: tuple[str, ...] = option((), "what to export at the end", FORMATS)
+    data_dir: str = option("", "folder of tensorflow-datasets")
     cell: str = option("lstm", "recurrent cell", ("lstm", "gru", "simple"))
     units: tuple[int, ...] = option((32,), "state size of each layer")
     bidirectional: bool = option(False, "read in both directions")
-    dropout: float = option(0.3, "before the outputs")
-    epochs: int = option(5, "passes over the training rows")
-    batch_size: int = option(64, "rows of a step")
-    learning_rate: float = option(1e-3, "peak, after a warm-up of a tenth")
-    weight_decay: float = option(0.01, "of AdamW")
+    dropout: float = option(0.3, "before the outputs", minimum=0)
+    epochs: int = option(5, "passes over the training rows", minimum=1)
+    batch_size: int = option(64, "rows of a step", minimum=1)
+    learning_rate: float = option(
+        1e-3, "peak, after a warm-up of a tenth", minimum=1e-9
+    )
+    weight_decay: float = option(0.01, "of AdamW", minimum=0)
 
 
 def run(config: Config) -> common.Outcome:
@@ -79,7 +88,6 @@ def run(config: Config) -> common.Outcome:
         class_names=dataset.info.class_names,
     )
     run.save_samples(x, y)
-    report = common.exported(run, config.formats, config.name)
     metrics |= {
         "parameters": model.count_params(),
         **speed,
@@ -91,7 +99,8 @@ def run(config: Config) -> common.Outcome:
         common.run_details(task.config, runtime, model, dataset.info),
     ]
     title = f"{config.cell.upper()} on {config.name}"
-    return common.finish(run, title, metrics, sections, report)
+    export = common.export_of(run, config.formats, config.name)
+    return common.finish(run, title, metrics, sections, export)
 
 
 def _load(config: Config):
@@ -107,6 +116,8 @@ def _load(config: Config):
             "text_column": config.text_column,
             "label_column": config.label_column,
             "split_column": config.split_column,
+            "kind": common.array_kind(config.data, "sequence"),
+            "data_dir": config.data_dir,
         }
     if config.value_column or config.data == "sea-surface-temperature":
         options |= {
@@ -121,7 +132,7 @@ def _load(config: Config):
 def _fit(task, runtime, model, run):
     config, dataset = task.config, task.dataset
     rows = dataset.info.sizes["train"]
-    total = common.steps(rows, config.batch_size, config.epochs)
+    total = -(-rows // config.batch_size) * config.epochs
     rate = kbig.training.WarmupCosine(config.learning_rate, total // 10, total)
     with runtime.scope():
         optimizer = kbig.training.adamw(

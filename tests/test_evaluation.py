@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from kbig import evaluation
+from kbig.errors import GateError
 from kbig.errors import UsageError
 
 LOGITS = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 2.0]])
@@ -51,3 +52,8 @@ def test_probabilities_survive_large_logits():
     np.testing.assert_allclose(
         evaluation.probabilities(np.array([[1e4, 1e4, -1e4]])), [[0.5, 0.5, 0]]
     )
+
+
+def test_a_model_that_diverged_is_a_failed_gate():
+    with pytest.raises(GateError, match="diverged"):
+        evaluation.classification(LOGITS * np.nan, LABELS, ("no", "yes"))

@@ -1,9 +1,12 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from kbig import models
+from kbig import training
 from kbig.errors import UsageError
 from kbig.runs import Run
 
@@ -31,6 +34,29 @@ def test_what_was_saved_is_there_again(run):
     x = np.ones((3, 4), "float32")
     np.testing.assert_array_equal(opened.load_model()(x), model(x))
     assert opened.tokenizer().get_vocabulary() == list(vocabulary)
+
+
+def test_a_trained_model_loads_where_kbig_is_not(run):
+    model = models.mlp((4,), 2)
+    model.compile(training.adamw(training.WarmupLinear(0.1, 1, 5)), "mse")
+    x = np.ones((3, 4), "float32")
+    model.fit(x, np.zeros((3, 2)), verbose=0)
+    run.save_model(model)
+    code = (
+        "import keras, sys, numpy as np;"
+        "model = keras.models.load_model('model.keras');"
+        "assert 'kbig' not in sys.modules;"
+        "print(model(np.ones((3, 4), 'float32'))[0, 0].numpy())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=run.directory,
+    )
+    printed = float(done.stdout.split()[-1])
+    assert printed == pytest.approx(float(model(x)[0, 0]), rel=1e-5)
 
 
 def test_text_samples_come_back_as_they_were(run):
@@ -66,6 +92,21 @@ def test_an_interrupted_run_may_be_started_again(run):
     Run.create(run.directory, "finetune", {})
 
 
+def test_a_config_of_another_program_is_no_run(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UsageError, match="holds no run"):
+        Run.create(tmp_path, "finetune", {}, overwrite=True)
+    with pytest.raises(UsageError, match=r"config\.json of kbig"):
+        Run.open(tmp_path)
+    assert (tmp_path / "logs").is_dir()
+
+
+def test_a_run_without_test_rows_says_so(run):
+    with pytest.raises(UsageError, match="run of finetune"):
+        run.load_samples()
+
+
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageError, match="holds no run"):
@@ -83,5 +124,5 @@ def test_overwriting_touches_only_files_of_a_run(run):
 @pytest.mark.parametrize("make", ["nothing", "no model"])
 def test_what_is_no_run_is_refused(make, tmp_path, run):
     directory = tmp_path if make == "nothing" else run.directory
-    with pytest.raises(UsageError, match="config.json|model.keras"):
+    with pytest.raises(UsageError, match=r"config\.json|model\.keras"):
         Run.open(directory)

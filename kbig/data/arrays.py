@@ -2,6 +2,7 @@
 
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ from kbig.data.labels import encode_labels
 from kbig.data.splits import assign_splits
 from kbig.errors import DataError
 from kbig.errors import UsageError
+
+_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def read_arrays(
@@ -27,7 +30,8 @@ def read_arrays(
     `y_test`, `x_validation`, `y_validation`. Images are `(n, height, width)`
     or `(n, height, width, channels)`: whole numbers in [0, 255], or floats
     in [0, 1], which are scaled by 255 and rounded to uint8. Sequences are
-    `(n, steps, channels)` and become float32.
+    `(n, steps, channels)` and become float32. Labels are `(n,)` or `(n, 1)`:
+    integers, or strings, which name the classes.
 
     Args:
         path: the `.npz` file; pickled objects in it are refused.
@@ -52,14 +56,13 @@ def read_arrays(
     given = np.repeat(present, [len(arrays[f"x_{s}"]) for s in present])
     first = np.concatenate([np.arange(np.sum(given == s)) for s in present])
     x = np.concatenate(_same_shapes(path, arrays, present))
-    y = np.concatenate([_labels(path, arrays, split) for split in present])
+    labels = [y for s in present for y in _labels(path, arrays, s)]
 
     def where(row):
         return f"{path}, y_{given[row]}[{first[row]}]"
 
     kind = kind or _kind_of(x)
     x = _images(path, x) if kind == "image" else _sequences(path, x)
-    labels = [str(label) for label in y]
     contents = [row.tobytes() for row in x]
     splits, rule = assign_splits(contents, given, labels, source=str(path))
     numbers, names = encode_labels(labels, splits, where)
@@ -77,9 +80,10 @@ def read_arrays(
 
 def _load(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # `np.load` would take an `.npy` file of another name as well.
+        with np.lib.npyio.NpzFile(path) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path} could not be read as .npz without pickles. Received: "
             f"{error}. Write it by `np.savez_compressed` from number arrays."
@@ -96,6 +100,11 @@ def _load(path):
             )
         if not arrays[name].size:
             raise DataError(f"{path}: {name} is empty.")
+        if not arrays[name].ndim:
+            raise DataError(
+                f"{path}: {name} must hold one example a row. Received: a "
+                "single value"
+            )
     return arrays
 
 
@@ -113,7 +122,7 @@ def _same_shapes(path, arrays, present):
                 f"the first axis. Received: {x.shape} and "
                 f"{arrays['x_train'].shape}"
             )
-        if y.shape != x.shape[:1]:
+        if y.shape not in ((len(x),), (len(x), 1)):
             raise DataError(
                 f"{path}: y_{split} must have one label for each of the "
                 f"{len(x)} rows of x_{split}. Received: shape {y.shape}"
@@ -129,12 +138,18 @@ def _same_shapes(path, arrays, present):
 
 def _labels(path, arrays, split):
     labels = arrays[f"y_{split}"]
-    if labels.dtype.kind not in "iu":
+    if labels.dtype.kind not in "iuU":
         raise DataError(
-            f"{path}: y_{split} must hold integers. Received: "
+            f"{path}: y_{split} must hold integers or strings. Received: "
             f"dtype={labels.dtype}"
         )
-    return labels
+    names = [str(label).strip() for label in labels.reshape(-1)]
+    if "" in names:
+        raise DataError(
+            f"{path}: y_{split}[{names.index('')}] is an empty string; every "
+            "label must name a class."
+        )
+    return names
 
 
 def _kind_of(x):

@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 
+from kbig.data.dataset import SPLITS
 from kbig.data.dataset import Dataset
 from kbig.data.dataset import from_columns
 from kbig.data.folders import split_folders
@@ -12,9 +13,14 @@ from kbig.data.reading import suffix_of
 from kbig.data.splits import assign_splits
 from kbig.errors import DataError
 
+_FEWEST_DOCUMENTS = 10  # A tenth of them is one.
+
 
 def read_corpus(path: pathlib.Path) -> Dataset:
     """Reads documents, one paragraph a line, an empty line after each.
+
+    Where there are fewer than ten documents to split into training,
+    validation and test, each paragraph becomes a document.
 
     Args:
         path: a `.txt` file, which may be compressed (`.gz`, `.xz`), or a
@@ -25,7 +31,8 @@ def read_corpus(path: pathlib.Path) -> Dataset:
         A `Dataset` of kind `"corpus"`.
 
     Raises:
-        DataError: naming the file and the line.
+        DataError: naming the file and the line, or if there are too few
+            paragraphs to split.
 
     Example:
     ```python
@@ -37,12 +44,24 @@ def read_corpus(path: pathlib.Path) -> Dataset:
         for split, file in _files(path)
         for document in split_documents(read_text(file))
     ]
+    by_paragraph = _too_few_to_split(found)
+    if by_paragraph:
+        found = [
+            (split, paragraph)
+            for split, document in found
+            for paragraph in document.split("\n")
+        ]
     given, documents = zip(*found)
     splits, rule = assign_splits(
         [document.encode() for document in documents],
         None if given[0] is None else given,
         source=str(path),
     )
+    if by_paragraph:
+        rule += (
+            f" There were fewer than {_FEWEST_DOCUMENTS} documents, so each "
+            "paragraph is a document."
+        )
     return from_columns(
         (np.array(documents, dtype=object),),
         splits,
@@ -88,6 +107,12 @@ def holds_corpus(folder: pathlib.Path) -> bool:
         Whether there is a `.txt` file, compressed or not.
     """
     return any(suffix_of(file) == ".txt" for file in folder.rglob("*"))
+
+
+def _too_few_to_split(found):
+    splits = [split or "train" for split, _ in found]
+    complete = set(splits) == set(SPLITS)
+    return not complete and splits.count("train") < _FEWEST_DOCUMENTS
 
 
 def _files(path):

@@ -9,6 +9,7 @@ from kbig.data.arrays import read_arrays
 from kbig.data.corpora import holds_corpus
 from kbig.data.corpora import read_corpus
 from kbig.data.dataset import Dataset
+from kbig.data.images import holds_images
 from kbig.data.images import read_image_folder
 from kbig.data.options import call_reader
 from kbig.data.reading import suffix_of
@@ -36,6 +37,13 @@ def _file(*suffixes):
     return lambda path: path.is_file() and suffix_of(path) in suffixes
 
 
+def _is_corpus(path):
+    if path.is_dir():
+        # Folders of images often come with a licence in a `.txt` file.
+        return holds_corpus(path) and not holds_images(path)
+    return suffix_of(path) == ".txt"
+
+
 FILE_KINDS = (
     FileKind(
         "a .csv, .tsv or .jsonl table (may be .gz or .xz)",
@@ -53,9 +61,7 @@ FILE_KINDS = (
     ),
     FileKind(
         "a .txt file (may be .gz or .xz) or a folder of them",
-        lambda path: (
-            holds_corpus(path) if path.is_dir() else suffix_of(path) == ".txt"
-        ),
+        _is_corpus,
         {"corpus": read_corpus},
     ),
     FileKind(

@@ -72,13 +72,37 @@ def read_image_folder(
     )
 
 
+def holds_images(folder: pathlib.Path) -> bool:
+    """Tells whether a folder holds class folders of images.
+
+    Args:
+        folder: the folder to look into.
+
+    Returns:
+        Whether there is an image in one of its class folders.
+    """
+    return any(
+        file.suffix.lower() in SUFFIXES
+        for _, class_folder in _class_folders(folder)
+        for file in visible(class_folder)
+    )
+
+
+def _class_folders(path):
+    return [
+        (split, child)
+        for split, folder in split_folders(path)
+        for child in visible(folder)
+        if child.is_dir()
+    ]
+
+
 def _find(path):
-    found = []
-    for split, folder in split_folders(path):
-        for class_folder in visible(folder):
-            if class_folder.is_dir():
-                files = _images_in(class_folder)
-                found += [(split, class_folder.name, file) for file in files]
+    found = [
+        (split, folder.name, file)
+        for split, folder in _class_folders(path)
+        for file in _images_in(folder)
+    ]
     if not found:
         raise DataError(
             f"{path} must hold one folder of images ({', '.join(SUFFIXES)}) a "

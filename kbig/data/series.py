@@ -135,7 +135,7 @@ def _numbers(table: Table, name):
 def _number(value):
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 

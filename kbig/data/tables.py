@@ -94,22 +94,7 @@ def read_table(path: pathlib.Path) -> Table:
 
 
 def _delimited_table(path, text, delimiter):
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, strict=True
-    )
-    records, line = [], 1
-    try:
-        for record in reader:
-            if record:
-                records.append((line, record))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {line}: the row could not be parsed. Received: "
-            f"{error}. Put values that hold quotes, delimiters or line "
-            "breaks in double quotes, and double the quotes within."
-        ) from error
-    (header_line, columns), *body = records
+    (header_line, columns), *body = _records(path, text, delimiter)
     if len(set(columns)) < len(columns):
         raise DataError(
             f"{path}, line {header_line}: column names must differ. "
@@ -123,6 +108,30 @@ def _delimited_table(path, text, delimiter):
             )
     rows = [dict(zip(columns, record)) for _, record in body]
     return Table(path, tuple(columns), rows, [line for line, _ in body])
+
+
+def _records(path, text, delimiter):
+    """The rows that are not blank, each with the line on which it begins."""
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True
+    )
+    records, line = [], 1
+    # The module's own limit of 131,072 characters a value is for all readers.
+    usual_limit = csv.field_size_limit(len(text))
+    try:
+        for record in reader:
+            if record:
+                records.append((line, record))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {line}: the row could not be parsed. Received: "
+            f"{error}. Put values that hold quotes, delimiters or line "
+            "breaks in double quotes, and double the quotes within."
+        ) from error
+    finally:
+        csv.field_size_limit(usual_limit)
+    return records
 
 
 def _json_table(path, text):
@@ -139,7 +148,7 @@ def _json_table(path, text):
 def _json_object(path, line, content):
     try:
         row = json.loads(content)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path}, line {line}: not valid JSON. Received: {error}. Write "
             "one object a line."
@@ -149,4 +158,17 @@ def _json_object(path, line, content):
             f"{path}, line {line}: expected a JSON object. Received: "
             f"{type(row).__name__}"
         )
+    _check_characters(path, line, row)
     return row
+
+
+def _check_characters(path, line, row):
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise DataError(
+            f"{path}, line {line}: a string holds half of a surrogate pair, "
+            f"which is no character. Received: {half}. Write both halves, or "
+            "the character itself in UTF-8."
+        ) from error

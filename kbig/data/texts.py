@@ -88,7 +88,7 @@ def _labels(table: Table, name):
 def _splits(table: Table, name):
     splits = table.column(name)
     for row, split in enumerate(splits):
-        if split not in SPLIT_NAMES:
+        if not isinstance(split, str) or split not in SPLIT_NAMES:
             raise DataError(
                 f"{table.where(row)}: {name!r} must be one of "
                 f"{', '.join(SPLIT_NAMES)}. Received: {name}={split!r}"

@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import socket
 
 import tensorflow as tf
 
@@ -10,8 +9,6 @@ from kbig.data.dataset import Dataset
 from kbig.data.dataset import from_parts
 from kbig.errors import DataError
 from kbig.errors import UsageError
-
-_HOST = ("storage.googleapis.com", 443)
 
 
 def read_tfds(
@@ -102,19 +99,12 @@ def _how_to_prepare(name, data_dir):
         'python -c "import tensorflow_datasets as tfds; '
         f'tfds.builder({builder!r}{where}).download_and_prepare()"'
     )
-    place = "here" if _is_online() else "on a machine with a network"
     return (
-        f"tfds:{name} is not prepared in data_dir={data_dir!r}. Run {place}: "
-        f"{command} and give the folder it was written to as `data_dir`."
+        f"tfds:{name} is not prepared. Received: data_dir={data_dir!r}. If it "
+        "is prepared in another folder, give that as `data_dir`. If not, run "
+        f"on a machine with a network: {command} and copy the folder that it "
+        "writes here."
     )
-
-
-def _is_online():
-    try:
-        socket.create_connection(_HOST, timeout=2).close()
-    except OSError:
-        return False
-    return True
 
 
 def _roles(name, features):

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kbig.errors import GateError
+from kbig.export import processes
 from kbig.export.litert_file import foreign_ops
 from kbig.export.saved_model import write_saved_model
 from kbig.export.signatures import Signature
@@ -38,7 +39,8 @@ def write_litert(
             the model leaves free.
 
     Raises:
-        GateError: it does not convert, or not to builtin ops only.
+        GateError: it does not convert, not in time, or not to builtin ops
+            only.
     """
     (signature,) = model_signatures(model)
     saved_model = file.with_suffix(".saved_model")
@@ -63,11 +65,19 @@ def _of_batch_one(signature: Signature, samples) -> Signature:
 
 
 def _convert(saved_model, file, mode) -> None:
-    done = subprocess.run(
-        [sys.executable, "-P", _CONVERTER, saved_model, file, mode],
-        capture_output=True,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", _CONVERTER, saved_model, file, mode],
+            env=processes.cpu_environment(),
+            timeout=processes.TIME_LIMIT,
+            capture_output=True,
+            text=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise GateError(
+            f"{file.name} was not converted within "
+            f"{processes.TIME_LIMIT:g} s: the converter was ended."
+        ) from error
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise GateError(

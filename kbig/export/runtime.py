@@ -6,22 +6,32 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kbig.errors import GateError
+from kbig.export import processes
 from kbig.export.signatures import call_by_name
 
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
 _BATCH = 256
+_LOG = "stderr.txt"
 
 
 class KerasReference:
-    """The model itself, compiled once: what artefacts are compared with."""
+    """The model itself, on the CPU: what artefacts are compared with.
+
+    Args:
+        model: a built model in float32.
+        samples: arrays by input name, `(rows, ...)`.
+    """
 
     def __init__(self, model: keras.Model, samples: dict[str, np.ndarray]):
         self._names = [x.name for x in model.inputs]
@@ -46,30 +56,33 @@ class KerasReference:
         return seconds
 
     def _call(self, start, stop):
-        feeds = {
-            k: tf.constant(v[start:stop]) for k, v in self._samples.items()
-        }
-        return {k: v.numpy() for k, v in self._function(feeds).items()}
+        # A GPU would round to TF32, a hundred times what the gates allow.
+        with tf.device("CPU:0"):
+            feeds = {
+                k: tf.constant(v[start:stop]) for k, v in self._samples.items()
+            }
+            outputs = self._function(feeds)
+        return {k: v.numpy() for k, v in outputs.items()}
 
 
 class ArtefactProcess:
     """One artefact, loaded by its own runtime in its own process."""
 
-    def __init__(self, path: pathlib.Path, threads: int, scratch: pathlib.Path):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        own_inputs: Iterable[str],
+        process: subprocess.Popen,
+        scratch: pathlib.Path,
+    ):
         self.path = path
+        self._process = process
         self._scratch = scratch
-        self._log = (scratch / "stderr.txt").open("w+")
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", _WORKER, path, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
         self.loaded = self._answer()
+        self._timed = signature_to_time(self.loaded["inputs"], own_inputs)
 
     def run(self, samples: dict[str, np.ndarray]) -> dict:
-        """Returns `{signature: {output: float array}}`."""
+        """Returns `{signature: {output: array}}`; strings are bytes."""
         source, target = self._scratch / "in.npz", self._scratch / "out.npz"
         np.savez(source, **{k: _storable(v) for k, v in samples.items()})
         answer = self._request(run=str(source), out=str(target))
@@ -88,15 +101,7 @@ class ArtefactProcess:
 
     def time(self, calls: int) -> list[float]:
         """Seconds of single-row calls."""
-        return self._request(time=calls)["seconds"]
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._log.close()
+        return self._request(time=calls, signature=self._timed)["seconds"]
 
     def _request(self, **request):
         with contextlib.suppress(BrokenPipeError):
@@ -104,12 +109,22 @@ class ArtefactProcess:
         return self._answer()
 
     def _answer(self):
+        limit = processes.TIME_LIMIT
+        start = time.monotonic()
+        timer = threading.Timer(limit, self._process.kill)
+        timer.start()
         line = self._process.stdout.readline()
+        timer.cancel()
         if line:
             return json.loads(line)
         status = self._process.wait()
-        self._log.seek(0)
-        last = self._log.read().strip().rpartition("\n")[2]
+        if time.monotonic() - start >= limit:
+            raise GateError(
+                f"{self.path.name} gave no answer within {limit:g} s. Pass "
+                "fewer samples."
+            )
+        log = (self._scratch / _LOG).read_text(errors="replace")
+        last = log.strip().rpartition("\n")[2]
         raise GateError(
             f"{self.path.name} does not run: its process ended with status "
             f"{status}: {last or 'no message'}"
@@ -118,17 +133,66 @@ class ArtefactProcess:
 
 @contextlib.contextmanager
 def artefact_process(
-    path: pathlib.Path, threads: int
+    path: pathlib.Path, threads: int, own_inputs: Iterable[str]
 ) -> Iterator[ArtefactProcess]:
-    """Starts the process of an artefact and ends it at the end."""
-    with tempfile.TemporaryDirectory(prefix="kbig-") as scratch:
-        process = None
+    """Starts the process of an artefact and ends it at the end.
+
+    Args:
+        path: a folder of a SavedModel or a .tflite file.
+        threads: of its runtime.
+        own_inputs: names of the model's inputs; what takes them is timed.
+
+    Returns:
+        A context manager of the process, its artefact loaded.
+
+    Raises:
+        GateError: the artefact does not load.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="kbig-") as scratch,
+        (pathlib.Path(scratch) / _LOG).open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-P", _WORKER, path, str(threads)],
+            env=processes.cpu_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
         try:
-            process = ArtefactProcess(path, threads, pathlib.Path(scratch))
-            yield process
+            yield ArtefactProcess(
+                path, own_inputs, process, pathlib.Path(scratch)
+            )
         finally:
-            if process is not None:
-                process.close()
+            process.kill()
+            # What a dead process never read is still to be flushed.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+
+
+def signature_to_time(
+    inputs: Mapping[str, Iterable[str]], own_inputs: Iterable[str]
+) -> str:
+    """Picks the signature that does the work of the model and no other.
+
+    Args:
+        inputs: names of the inputs by signature.
+        own_inputs: names of the model's inputs.
+
+    Returns:
+        The signature that takes the model's inputs rather than text; the
+        first one when none does.
+
+    Example:
+    ```python
+    inputs = {"serving_default": ["text"], "ids": ["token_ids"]}
+    signature_to_time(inputs, ["token_ids"])  # "ids"
+    ```
+    """
+    own = set(own_inputs)
+    takes_own = (name for name in inputs if set(inputs[name]) == own)
+    return next(takes_own, next(iter(inputs)))
 
 
 def _storable(array: np.ndarray) -> np.ndarray:

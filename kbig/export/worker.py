@@ -4,7 +4,7 @@ A process of its own: it has no Keras, and a file that ends the interpreter
 ends only this process. Requests are JSON lines on stdin:
 
     {"run": "in.npz", "out": "out.npz"}   every signature that `in` can feed
-    {"time": 10}                          seconds of ten calls with one row
+    {"time": 10, "signature": "ids"}      seconds of ten calls with one row
 
 Answers are JSON lines on what was stdout at the start.
 """
@@ -99,7 +99,7 @@ class Server:
 
     def __init__(self, runner):
         self._runner = runner
-        self._row = None
+        self._rows = {}
 
     def run(self, source: str, target: str) -> dict:
         """Runs every signature whose inputs are in the file `source`."""
@@ -111,10 +111,9 @@ class Server:
                 untried.append(signature)
                 continue
             feeds = {name: samples[name] for name in names}
-            self._row = signature, {k: v[:1] for k, v in feeds.items()}
+            self._rows[signature] = {k: v[:1] for k, v in feeds.items()}
             for name, value in self._in_batches(signature, feeds).items():
-                if value.dtype.kind == "f":
-                    outputs[f"{signature}/{name}"] = value
+                outputs[f"{signature}/{name}"] = _storable(value)
             ran.append(signature)
         np.savez(target, **outputs)
         return {"ran": ran, "untried": untried}
@@ -129,14 +128,21 @@ class Server:
         ]
         return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
-    def time(self, calls: int) -> dict:
-        """Times single-row calls of the signature that ran last."""
+    def time(self, calls: int, signature: str) -> dict:
+        """Times single-row calls of a signature that ran before."""
         seconds = []
         for _ in range(calls):
             start = time.perf_counter()
-            self._runner.call(*self._row)
+            self._runner.call(signature, self._rows[signature])
             seconds.append(time.perf_counter() - start)
         return {"seconds": seconds}
+
+
+def _storable(array: np.ndarray) -> np.ndarray:
+    """Strings as bytes of fixed width: npz without pickle."""
+    if array.dtype.kind != "O":
+        return array
+    return np.array(array.tolist(), dtype=np.bytes_)
 
 
 def main() -> None:
@@ -151,6 +157,7 @@ def main() -> None:
         "load_seconds": runner.load_seconds,
         "runtime": runner.runtime,
         "keras": "keras.src" in sys.modules,
+        "inputs": runner.inputs,
     }
     print(json.dumps(loaded), file=answers)
     for line in sys.stdin:
@@ -158,7 +165,7 @@ def main() -> None:
         if "run" in request:
             answer = server.run(request["run"], request["out"])
         else:
-            answer = server.time(request["time"])
+            answer = server.time(request["time"], request["signature"])
         print(json.dumps(answer), file=answers)
 
 

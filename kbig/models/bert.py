@@ -90,7 +90,8 @@ def bert_classifier(
         dropout: fraction of the pooled output to drop in training.
         pooling: "cls" is BERT's: the first token, through the pooler. "mean"
             averages the real tokens, which suits a backbone whose pooler was
-            never trained, as after masked language modelling alone.
+            never trained, as after masked language modelling alone; the
+            pooler has no part in it and is frozen.
 
     Returns:
         A `keras.Model` from the backbone's inputs to float32 logits
@@ -116,6 +117,7 @@ def bert_classifier(
     if pooling == "mean":
         mask = backbone.input["padding_mask"]
         pooled = masked_mean(outputs["sequence_output"], mask)
+        backbone.get_layer("pooled_dense").trainable = False
     pooled = keras.layers.Dropout(dropout, name="dropout")(pooled)
     logits = _classification_head(num_classes, "logits")(pooled)
     return keras.Model(backbone.input, logits, name="bert_classifier")

@@ -73,13 +73,54 @@ def test_given_validation_and_labels_from_one(tmp_path):
     assert named.info.class_names == ("cat", "dog")
 
 
+def test_kind_decides_where_shape_and_type_do_not(tmp_path):
+    pixels = make((28, 28))
+    scaled = pixels | {
+        name: pixels[name] / np.float32(255) for name in ("x_train", "x_test")
+    }
+    data = load(tmp_path, scaled, kind="image")
+    x, _ = data.arrays("test")
+    np.testing.assert_array_equal(x[..., 0], pixels["x_test"])
+    assert (data.info.kind, x.dtype) == ("image", np.uint8)
+
+    steps = make((7, 3), "int16")
+    data = load(tmp_path, steps, kind="sequence")
+    x, _ = data.arrays("test")
+    np.testing.assert_array_equal(x, steps["x_test"])
+    assert (data.info.kind, x.dtype) == ("sequence", np.float32)
+
+
+def test_labels_may_be_a_column(tmp_path):
+    arrays = make()
+    column = {name: arrays[name][:, None] for name in ("y_train", "y_test")}
+    data = load(tmp_path, arrays | column)
+    assert data.info.shapes["y"] == ()
+    np.testing.assert_array_equal(data.arrays("test")[1], arrays["y_test"])
+
+
+def test_labels_may_be_strings(tmp_path):
+    arrays = make()
+    # In order of the alphabet, so "dog" (of 0) becomes 1.
+    names = {
+        name: np.array(["dog", "cat"])[arrays[name]]
+        for name in ("y_train", "y_test")
+    }
+    data = load(tmp_path, arrays | names)
+    assert data.info.class_names == ("cat", "dog")
+    np.testing.assert_array_equal(data.arrays("test")[1], 1 - arrays["y_test"])
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
         ({"x_train": None}, "no array 'x_train'"),
         ({"y_test": None}, "no array 'y_test'"),
         ({"y_train": np.zeros(3, int)}, "y_train must have one label.*20"),
-        ({"y_train": np.zeros(20)}, "y_train must hold integers.*float64"),
+        ({"y_train": np.zeros(20)}, "y_train must hold integers or.*float64"),
+        ({"y_train": np.zeros((20, 2), int)}, "y_train must have one label"),
+        ({"y_test": np.array(["a"] * 19 + [" "])}, r"y_test\[19\] is an emp"),
+        ({"x_train": np.array(3)}, "x_train must hold one.* a single value"),
+        ({"y_test": np.array(3)}, "y_test must hold one.* a single value"),
         ({"x_test": np.zeros((20, 4, 6), "uint8")}, "x_test must have the sh"),
         ({"x_train": np.zeros((0, 4, 5))}, "x_train is empty"),
         ({"x_train": np.full((20, 4, 5), "a")}, "x_train must hold numbers"),
@@ -119,6 +160,25 @@ def test_shapes_kinds_and_names_that_do_not_fit(tmp_path):
         load(tmp_path, make(), kind="text")
     with pytest.raises(UsageError, match="must name the 2 classes 0, 1"):
         load(tmp_path, make(), class_names=["one"])
-    (tmp_path / "b.npz").write_bytes(b"not a zip file")
+
+
+def test_files_that_are_no_archives_are_rejected(tmp_path):
+    text, array = tmp_path / "text.npz", tmp_path / "array.npz"
+    text.write_bytes(b"not a zip file")
+    with open(array, "wb") as file:
+        np.save(file, np.zeros((4, 5)))
+    for path in (text, array):
+        with pytest.raises(DataError, match="could not be .* not a zip file"):
+            catalog.load(path)
+
+
+def test_damaged_archives_are_rejected(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, **make())
+    content = bytearray(path.read_bytes())
+    # Deflate knows no block of type 3, and these bytes begin with one.
+    begin = content.index(b"x_train.npy") + len("x_train.npy")
+    content[begin : begin + 400] = b"\xff" * 400
+    path.write_bytes(content)
     with pytest.raises(DataError, match="could not be read"):
-        catalog.load(tmp_path / "b.npz")
+        catalog.load(path)

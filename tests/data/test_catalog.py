@@ -6,6 +6,7 @@ import pytest
 
 from kbig.data import catalog
 from kbig.data.corpora import split_documents
+from kbig.data.splits import content_position
 from kbig.errors import DataError
 from kbig.errors import UsageError
 
@@ -106,7 +107,42 @@ def test_folders_of_text_with_and_without_splits(tmp_path):
     assert sum(sizes.values()) == 10 and min(sizes.values()) >= 1
 
 
-def test_corpora_of_one_document_cannot_be_split(tmp_path):
+def test_few_documents_are_split_by_paragraphs(tmp_path):
+    paragraphs = [f"paragraph {i}" for i in range(300)]
+    for name, part in (("a", paragraphs[:200]), ("b", paragraphs[200:])):
+        (tmp_path / f"{name}.txt").write_text("\n".join(part))
+    expected = {"train": [], "validation": [], "test": []}
+    for paragraph in paragraphs:
+        tenth = int(content_position(paragraph.encode()) * 10)
+        split = {0: "validation", 1: "test"}.get(tenth, "train")
+        expected[split].append(paragraph)
+    data = catalog.load(tmp_path)
+    for split, documents in expected.items():
+        assert list(data.arrays(split)[0]) == documents
+    assert data.info.split.endswith("so each paragraph is a document.")
+    sizes = catalog.load(tmp_path / "a.txt").info.sizes
+    assert sum(sizes.values()) == 200 and min(sizes.values()) > 5
+
+
+@pytest.mark.parametrize("count, size", [(9, 18), (10, 10)])
+def test_ten_documents_are_enough_to_stay_whole(tmp_path, count, size):
+    text = "\n\n".join(f"{i}\nmore of {i}" for i in range(count))
+    (tmp_path / "t.txt").write_text(text)
+    info = catalog.load(tmp_path / "t.txt").info
+    assert sum(info.sizes.values()) == size
+    assert ("paragraph" in info.split) == (count < 10)
+
+
+def test_few_documents_whose_splits_are_given_stay_whole(tmp_path):
+    for split in ("train", "validation", "test"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "t.txt").write_text(f"{split}\nsecond\n")
+    data = catalog.load(tmp_path)
+    assert data.info.sizes == {"train": 1, "validation": 1, "test": 1}
+    assert list(data.arrays("test")[0]) == ["test\nsecond"]
+
+
+def test_corpora_of_two_paragraphs_cannot_be_split(tmp_path):
     (tmp_path / "t.txt").write_text("a\nb\n")
-    with pytest.raises(DataError, match="t.txt: too few distinct examples"):
+    with pytest.raises(DataError, match="t.txt: too few .* Received: 2 dist"):
         catalog.load(tmp_path / "t.txt")

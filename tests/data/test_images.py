@@ -41,6 +41,23 @@ def test_split_folders_are_kept(tmp_path):
     assert sorted(data.arrays("test")[0][:, 0, 0, 0]) == [0, 100]
 
 
+@pytest.mark.parametrize("splits", [[""], ["train", "test"]])
+def test_text_files_beside_the_images_are_left_alone(tmp_path, splits):
+    (tmp_path / "LICENSE.txt").write_text("One.\n\nTwo.\n\nThree.\n")
+    for split in splits:
+        fill(tmp_path / split)
+        (tmp_path / split / "cat" / "notes.txt").write_text("Mine.\n")
+    data = catalog.load(tmp_path)
+    assert (data.info.kind, data.info.class_names) == ("image", ("cat", "dog"))
+    assert sum(data.info.sizes.values()) == 16 * len(splits)
+
+
+def test_a_folder_of_texts_and_loose_images_is_a_corpus(tmp_path):
+    (tmp_path / "novel.txt").write_text("One.\n\nTwo.\n\nThree.\n")
+    save(tmp_path / "cover.png", grey(1))
+    assert catalog.load(tmp_path).info.kind == "corpus"
+
+
 @pytest.mark.parametrize(
     "suffix, mode, channels",
     [

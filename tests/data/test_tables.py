@@ -1,3 +1,4 @@
+import csv
 import gzip
 import lzma
 
@@ -31,6 +32,20 @@ def test_compressed_tables_with_a_byte_order_mark(tmp_path, suffix, opener):
     assert suffix_of(path) == ".tsv"
 
 
+def test_values_may_be_longer_than_the_usual_limit_of_csv(tmp_path):
+    limit = csv.field_size_limit()
+    text = "a" * (limit + 1)
+    for content in (text, f'"{text}"'):
+        path = write(tmp_path / "t.csv", f"text\n{content}\n".encode())
+        assert read_table(path).column("text") == [text]
+    assert csv.field_size_limit() == limit
+
+
+def test_surrogate_pairs_in_json_are_one_character(tmp_path):
+    path = write(tmp_path / "t.jsonl", b'{"text": "\\ud83d\\ude00"}\n')
+    assert read_table(path).column("text") == ["\U0001f600"]
+
+
 def test_json_lines_keep_types_and_unicode_line_ends(tmp_path):
     content = '{"text": "a\u2028b", "label": 3}\n\n{"text": "c"}\n'.encode()
     table = read_table(write(tmp_path / "t.jsonl", content))
@@ -55,6 +70,9 @@ def test_json_lines_keep_types_and_unicode_line_ends(tmp_path):
         ("t.csv.xz", b"a,b\n1,2\n", "could not be read"),
         ("t.jsonl", b'{"a": 1}\n{"a": \n', "line 2: not valid JSON"),
         ("t.jsonl", b'{"a": 1}\n[1]\n', "line 2: expected a JSON object"),
+        ("t.jsonl", b'{"a": ' + b"1" * 5000 + b"}", "line 1: not valid JSON"),
+        ("t.jsonl", b'{"a": 1}\n{"a": "b\\ud83d"}\n', r"line 2.*'\\ud83d'"),
+        ("t.jsonl", b'{"\\ude00": 1}\n', r"line 1: .* half .*'\\ude00'"),
     ],
 )
 def test_broken_files_name_the_line(tmp_path, name, content, message):

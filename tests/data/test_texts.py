@@ -77,6 +77,14 @@ def test_labels_in_json_are_strings_or_integers(tmp_path, label):
         catalog.load(path)
 
 
+@pytest.mark.parametrize("split", [None, 1, ["train"]])
+def test_splits_in_json_are_names(tmp_path, split):
+    row = json.dumps({"text": "a", "label": "b", "split": split})
+    path = write(tmp_path / "t.jsonl", [], header=row)
+    with pytest.raises(DataError, match="line 1: 'split' must be one of"):
+        catalog.load(path)
+
+
 def test_one_class_is_not_enough(tmp_path):
     rows = [f"text {i},a" for i in range(50)]
     with pytest.raises(DataError, match="two classes or more"):

@@ -1,3 +1,4 @@
+import socket
 import time
 
 import numpy as np
@@ -7,7 +8,6 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builders import adhoc_builder
 
 from kbig.data import catalog
-from kbig.data import tfds as kbig_tfds
 from kbig.errors import DataError
 from kbig.errors import UsageError
 
@@ -128,12 +128,21 @@ def test_the_registered_builder_of_mnist_reads_from_disk(tmp_path):
 
 
 def test_data_that_are_not_on_disk_say_how_to_get_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(kbig_tfds, "_HOST", ("127.0.0.1", 9))
+    lookups = []
+
+    def refuse(host, *arguments, **options):
+        lookups.append(host)
+        raise socket.gaierror("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
     begin = time.perf_counter()
     with pytest.raises(UsageError) as error:
         catalog.load("tfds:mnist", data_dir=tmp_path)
     assert time.perf_counter() - begin < 60
+    assert not lookups
     message = str(error.value)
+    assert f"Received: data_dir={str(tmp_path)!r}" in message
+    assert "give that as `data_dir`" in message
     assert "on a machine with a network" in message
     assert f"tfds.builder('mnist', data_dir={str(tmp_path)!r})" in message
     assert "download_and_prepare()" in message

@@ -171,3 +171,30 @@ def test_frequencies_that_do_not_fit(frequencies):
         ),
         "token_frequencies",
     )
+
+
+def test_mean_pooling_averages_real_tokens_only():
+    size = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2}
+    model = models.bert_classifier(models.bert(size, 20), 3, pooling="mean")
+    short = {
+        "token_ids": np.array([[2, 7, 3]]),
+        "segment_ids": np.zeros((1, 3), "int32"),
+        "padding_mask": np.ones((1, 3), "int32"),
+    }
+    padded = {k: np.pad(v, ((0, 0), (0, 5))) for k, v in short.items()}
+    np.testing.assert_allclose(model(padded), model(short), atol=1e-5)
+    states = model.get_layer("bert_backbone")(short)["sequence_output"]
+    head = model.get_layer("logits")
+    np.testing.assert_allclose(
+        model(short), head(np.mean(states, axis=1)), atol=1e-5
+    )
+    assert not [w for w in model.trainable_weights if "pooled" in w.path]
+
+
+def test_unknown_pooling():
+    size = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2}
+    check_usage_error(
+        lambda: models.bert_classifier(models.bert(size, 20), 3, pooling="max"),
+        "'max'",
+        "'mean'",
+    )

@@ -49,6 +49,10 @@ def test_help_has_every_option(command, capsys):
         (["finetune", "--data", "fashion-mnist-small"], "kind image"),
         (["finetune", "--from", "nowhere"], "nowhere has no config.json"),
         (["export-model"], "--from DIR"),
+        (["finetune", "--from", "d", "--out", "d"], "d has no config"),
+        (["finetune", "--epochs", "0"], "at least 1. Received: 0"),
+        (["pretrain-mlm", "--rate", "2"], "--rate must be between"),
+        (["pretrain-mlm", "--sequence-length", "1024"], "from 3 to 512"),
         (["train-image", "--augment", "spin"], "spin"),
     ],
 )

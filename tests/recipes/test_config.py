@@ -12,7 +12,8 @@ class Config(configs.RecipeConfig):
     quick_values = {"epochs": 1, "rate": 0.5}
 
     from_: str = configs.option("", "where from")
-    epochs: int = configs.option(3, "passes")
+    epochs: int = configs.option(3, "passes", minimum=1)
+    xla: str = configs.option("auto", "XLA", ("auto", "on", "off"))
     rate: float = configs.option(0.1, "learning rate")
     cell: str = configs.option("lstm", "cell", ("lstm", "gru"))
     units: tuple[int, ...] = configs.option((64,), "sizes")
@@ -41,6 +42,13 @@ def test_formats_are_those_of_the_export():
     assert tuple(export.FORMATS) == configs.FORMATS
 
 
+def test_yaml_s_own_booleans_and_nulls(tmp_path):
+    (tmp_path / "c.yaml").write_text("xla: off\nfrom:\nepochs: 4\n")
+    values = configs.read_config_file(str(tmp_path / "c.yaml"))
+    built = configs.build(Config, values, {})
+    assert (built.xla, built.from_, built.epochs) == ("off", "", 4)
+
+
 def test_none_empties_a_list():
     assert configs.build(Config, {}, {"names": "none"}).names == ()
 
@@ -53,6 +61,7 @@ def test_none_empties_a_list():
         ({"epochs": "three"}, "takes an integer. Received: 'three'"),
         ({"epochs": 2.5}, "takes an integer"),
         ({"epochs": True}, "takes an integer"),
+        ({"epochs": 0}, "at least 1. Received: 0"),
         ({"rate": "fast"}, "takes a number"),
         ({"cell": "rnn"}, "one of lstm, gru"),
         ({"units": "32,x"}, "integers between commas"),

@@ -86,6 +86,22 @@ def test_images_of_a_folder(images, tmp_path):
     config = json.loads((out / "config.json").read_text())
     assert config["filters"] == [8, 8]
     assert config["name"] == "images"
+    # Exporting a run into itself would empty it first.
+    itself = ["export-model", "--from", str(out), "--out", str(out)]
+    assert cli.main([*itself, "--overwrite"]) == 2
+    assert (out / "model.keras").is_file()
+
+
+@pytest.mark.slow
+def test_an_mlp_on_two_mixed_precision_replicas(images, tmp_path):
+    metrics = recipe(
+        "train-image",
+        *("--data", images, "--model", "mlp", "--epochs", 6),
+        *("--strategy", "mirrored", "--precision", "mixed_bfloat16"),
+        *("--batch-size", 16, "--formats", "savedmodel,litert-float32"),
+        out=tmp_path / "run",
+    )
+    assert metrics["test_accuracy"] > 0.9
 
 
 @pytest.mark.slow
@@ -123,6 +139,7 @@ def test_text_from_pretraining_to_a_phone(texts, tmp_path):
         out=tmp_path / "export",
     )
     assert exported["saved_model"]["metric"] == tuned["test_accuracy"]
+    assert cli.main(["export-model", "--from", str(tmp_path / "pretrain")]) == 2
     artefacts = tmp_path / "export" / "artefacts"
     assert (artefacts / "1" / "saved_model.pb").is_file()
     assert (artefacts / "topics-dynamic.tflite").is_file()
@@ -208,7 +225,7 @@ def test_a_second_run_does_not_replace_the_first(tmp_path, capsys):
     out = tmp_path / "run"
     out.mkdir()
     for name in ("config.json", "metrics.json"):
-        pathlib.Path(out / name).write_text("{}")
+        pathlib.Path(out / name).write_text('{"recipe": "r", "kbig": "0"}')
     arguments = ["train-image", "--quick", "--out", str(out)]
     assert cli.main(arguments) == 2
     assert "--overwrite" in capsys.readouterr().err
