@@ -169,15 +169,19 @@ class Run:
             x: strings, or an array `(rows, ...)`.
             labels: integers `(rows,)`, or floats to regress.
         """
-        x = x[:_SAMPLE_ROWS]
-        if x.dtype.kind == "O":
+        is_text = x.dtype.kind == "O"
+        row_bytes = 0 if is_text else x[0].nbytes
+        most = min(_SAMPLE_ROWS, _SAMPLE_BYTES // max(1, row_bytes))
+        # Spread evenly: neighbours may be alike, as windows of a series are.
+        rows = np.linspace(0, len(x) - 1, max(1, min(most, len(x))))
+        x, labels = x[rows.astype(int)], labels[rows.astype(int)]
+        if is_text:
             text = json.dumps(list(x)).encode()
-            stored = {"text": np.frombuffer(text, np.uint8)}
-        else:
-            x = x[: max(1, _SAMPLE_BYTES // max(1, x[0].nbytes))]
-            stored = {"x": x}
+            x = np.frombuffer(text, np.uint8)
         np.savez_compressed(
-            self.directory / "samples.npz", labels=labels[: len(x)], **stored
+            self.directory / "samples.npz",
+            labels=labels,
+            **{"text" if is_text else "x": x},
         )
 
     def load_samples(self) -> tuple[np.ndarray, np.ndarray]:

@@ -71,6 +71,9 @@ def test_samples_are_bounded_in_rows_and_bytes(run):
     run.save_samples(np.zeros((2500, 2)), np.arange(2500))
     x, labels = run.load_samples()
     assert len(x) == len(labels) == 2000
+    assert labels[0] == 0
+    assert labels[-1] == 2499
+    assert np.diff(labels).max() == 2
     run.save_samples(np.zeros((20, 1000, 1000), "float32"), np.arange(20))
     x, labels = run.load_samples()
     assert len(x) == len(labels) == 16  # 64 MB of 4 MB rows.

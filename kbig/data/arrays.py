@@ -80,9 +80,10 @@ def read_arrays(
 
 def _load(path):
     try:
-        # `np.load` would take an `.npy` file of another name as well.
+        # `np.load` also takes an `.npy` file, whatever its name.
         with np.lib.npyio.NpzFile(path) as file:
-            arrays = {name: file[name] for name in file.files}
+            # What is no array in the archive comes as bytes.
+            arrays = {name: np.asarray(file[name]) for name in file.files}
     except _UNREADABLE as error:
         raise DataError(
             f"{path} could not be read as .npz without pickles. Received: "

@@ -46,11 +46,7 @@ def read_corpus(path: pathlib.Path) -> Dataset:
     ]
     by_paragraph = _too_few_to_split(found)
     if by_paragraph:
-        found = [
-            (split, paragraph)
-            for split, document in found
-            for paragraph in document.split("\n")
-        ]
+        found = _paragraphs(found)
     given, documents = zip(*found)
     splits, rule = assign_splits(
         [document.encode() for document in documents],
@@ -113,6 +109,14 @@ def _too_few_to_split(found):
     splits = [split or "train" for split, _ in found]
     complete = set(splits) == set(SPLITS)
     return not complete and splits.count("train") < _FEWEST_DOCUMENTS
+
+
+def _paragraphs(found):
+    return [
+        (split, paragraph)
+        for split, document in found
+        for paragraph in document.split("\n")
+    ]
 
 
 def _files(path):

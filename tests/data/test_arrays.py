@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -170,6 +172,15 @@ def test_files_that_are_no_archives_are_rejected(tmp_path):
     for path in (text, array):
         with pytest.raises(DataError, match="could not be .* not a zip file"):
             catalog.load(path)
+
+
+def test_archives_of_something_else_are_rejected(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x_train", b"pixels")
+        archive.writestr("y_train", b"labels")
+    with pytest.raises(DataError, match="x_train must hold one example a row"):
+        catalog.load(path)
 
 
 def test_damaged_archives_are_rejected(tmp_path):

@@ -94,6 +94,12 @@ def test_bad_rows_are_named(path, row, value, message):
         load(path, value_column="a", time_column="time")
 
 
+def test_whole_numbers_too_large_for_a_float_are_named(tmp_path):
+    path = write(tmp_path / "s.jsonl", ['{"a": 1%s}' % ("0" * 309)], '{"a": 1}')
+    with pytest.raises(DataError, match="line 2: 'a' must be a finite number"):
+        load(path, value_column="a")
+
+
 def test_bad_options_are_named(path):
     with pytest.raises(UsageError, match="every=0"):
         load(path, value_column="a", every=0)
