@@ -15,6 +15,7 @@ import kbig
 from kbig import data
 from kbig import export
 from kbig.errors import UsageError
+from kbig.export.twin import rebuilt
 from kbig.reporting.files import write_text
 from kbig.reporting.report import plain
 
@@ -127,7 +128,7 @@ class Run:
             class_names: of a classifier.
         """
         aside = self.directory / ".part-model.keras"
-        _uncompiled(model).save(aside)
+        rebuilt(model).save(aside)
         os.replace(aside, self.directory / "model.keras")
         if vocabulary:
             data.save_vocabulary(vocabulary, self.directory / "vocabulary.txt")
@@ -231,14 +232,6 @@ class Run:
             sequence_length=self.config.get("sequence_length"),
             class_names=self.class_names,
         )
-
-
-def _uncompiled(model: keras.Model) -> keras.Model:
-    config = keras.saving.serialize_keras_object(model)
-    config.pop("compile_config", None)
-    copy = keras.saving.deserialize_keras_object(config)
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def _recorded(directory: pathlib.Path) -> dict | None:

@@ -216,7 +216,13 @@ def _publish_proved(job, formats, directory, labels) -> VerifyReport:
     labels = checked_labels(labels, rows)
     with staging(directory) as aside:
         staged = [format.write(job, aside) for format in formats]
-        report = verify(job.model, staged, job.samples, labels=labels)
+        report = verify(
+            job.model,
+            staged,
+            job.samples,
+            labels=labels,
+            class_names=job.class_names,
+        )
         _require_passed(report)
         return report.published(
             [

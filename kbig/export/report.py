@@ -29,8 +29,24 @@ _COLUMNS = (
 class ArtefactReport(Report):
     """What one artefact was seen to do.
 
-    Differences are shares of the range of the model's output; `metric` is
-    the task's, over the samples; latencies are medians for one row.
+    Args:
+        path: of the file or folder.
+        format: "SavedModel" or "LiteRT".
+        weights: what they are stored as: "float32", "float16" or "int8".
+        runtime: what ran it, with its version.
+        signatures: names of those that were run.
+        bytes: size on disk.
+        gzip_bytes: size of its files compressed by zlib.
+        load_seconds: from the file to ready.
+        largest_difference: from the model's outputs, as a share of their
+            range; NaN when they cannot be compared.
+        tolerance: the largest difference allowed.
+        top1_agreement: share of decisions that are the model's, 0 to 1; None
+            for a model that does not classify.
+        metric: of the task, over the samples; None without labels.
+        latency_seconds: median for one row of the model's own inputs.
+        latency_ratio: the same, as a multiple of the Keras model's.
+        faults: one sentence for each gate that did not hold.
     """
 
     path: str
@@ -67,7 +83,16 @@ class ArtefactReport(Report):
 
 @dataclasses.dataclass(frozen=True)
 class VerifyReport(Report):
-    """What every artefact was seen to do beside the Keras model."""
+    """What every artefact was seen to do beside the Keras model.
+
+    Args:
+        artefacts: one report each, in the order asked for.
+        samples: how many rows they were run on.
+        threads: of each artefact's runtime, not of the Keras model.
+        metric_name: "accuracy" or "mean abs. error"; None without labels.
+        keras_metric: of the model, over the same samples.
+        keras_latency_seconds: median for one row, on the CPU.
+    """
 
     artefacts: tuple[ArtefactReport, ...]
     samples: int
@@ -82,7 +107,14 @@ class VerifyReport(Report):
         return all(artefact.passed for artefact in self.artefacts)
 
     def published(self, paths: list[pathlib.Path]) -> "VerifyReport":
-        """The same report under the artefacts' final paths."""
+        """Puts the artefacts' final paths in place of those aside.
+
+        Args:
+            paths: one for each artefact, in their order.
+
+        Returns:
+            The same report but for the paths.
+        """
         renamed = tuple(
             dataclasses.replace(artefact, path=str(path))
             for artefact, path in zip(self.artefacts, paths)
@@ -104,8 +136,10 @@ class VerifyReport(Report):
         columns = [renamed.get(column, column) for column in _COLUMNS]
         note = (
             f"{self.samples:,} samples. Differences are shares of the range "
-            "of the model's output. Latency: one row, median, measured in "
-            f"turns, {self.threads} threads."
+            "of the model's output. Latency: one row of the model's own "
+            "inputs (tokens, not text), median, measured in turns on the CPU; "
+            f"artefacts with {self.threads} threads, the Keras model with "
+            "TensorFlow's setting in its process."
         )
         return [Table("Artefacts", columns, rows, note)]
 

@@ -36,9 +36,8 @@ class KerasReference:
     def __init__(self, model: keras.Model, samples: dict[str, np.ndarray]):
         self._names = [x.name for x in model.inputs]
         self._samples = {name: samples[name] for name in self._names}
-        self._function = tf.function(
-            lambda inputs: call_by_name(model, inputs), autograph=False
-        )
+        self._model = model
+        self._function = tf.function(self._compute, autograph=False)
 
     def outputs(self) -> dict[str, np.ndarray]:
         """Runs all samples, `{name: float32 (rows, ...)}`."""
@@ -56,13 +55,18 @@ class KerasReference:
         return seconds
 
     def _call(self, start, stop):
-        # A GPU would round to TF32, a hundred times what the gates allow.
         with tf.device("CPU:0"):
             feeds = {
                 k: tf.constant(v[start:stop]) for k, v in self._samples.items()
             }
             outputs = self._function(feeds)
         return {k: v.numpy() for k, v in outputs.items()}
+
+    def _compute(self, inputs):
+        # A GPU would round to TF32, a hundred times what the gates allow. A
+        # function does not inherit the device of the caller.
+        with tf.device("CPU:0"):
+            return call_by_name(self._model, inputs)
 
 
 class ArtefactProcess:

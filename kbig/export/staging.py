@@ -17,8 +17,21 @@ def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     What should stay is renamed out of it: on one file system a rename is
     atomic.
 
+    Args:
+        directory: where the final names will be, made when missing.
+
+    Returns:
+        A context manager of the hidden folder's path.
+
     Raises:
         UsageError: the directory cannot be made or written.
+
+    Example:
+    ```python
+    with staging(pathlib.Path("models")) as aside:
+        (aside / "m.tflite").write_bytes(content)
+        publish_file(aside / "m.tflite", pathlib.Path("models"))
+    ```
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -39,6 +52,16 @@ def publish_version(folder: pathlib.Path, base: pathlib.Path) -> pathlib.Path:
 
     Versions are 1, 2, ... and none is ever replaced: when another process
     takes the number first, the rename fails and the next one is tried.
+
+    Args:
+        folder: what to publish, on the file system of `base`.
+        base: the folder of one served model's versions.
+
+    Returns:
+        The final path.
+
+    Raises:
+        OSError: the rename failed though the version is free.
     """
     version = latest_version(base) + 1
     while True:
@@ -53,14 +76,29 @@ def publish_version(folder: pathlib.Path, base: pathlib.Path) -> pathlib.Path:
 
 
 def publish_file(file: pathlib.Path, directory: pathlib.Path) -> pathlib.Path:
-    """Renames `file` into `directory`, in place of one of the same name."""
+    """Renames `file` into `directory`, in place of one of the same name.
+
+    Args:
+        file: what to publish, on the file system of `directory`.
+        directory: where to.
+
+    Returns:
+        The final path.
+    """
     target = directory / file.name
     os.replace(file, target)
     return target
 
 
 def latest_version(base: pathlib.Path) -> int:
-    """Returns the highest version under `base`, 0 when there is none."""
+    """Finds the highest version of a served model.
+
+    Args:
+        base: the folder of its versions.
+
+    Returns:
+        The number, 0 when there is none; other names are passed over.
+    """
     return max(
         (int(p.name) for p in base.iterdir() if p.name.isdecimal()), default=0
     )

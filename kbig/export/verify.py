@@ -7,6 +7,7 @@ import random
 import statistics
 import zlib
 from collections.abc import Iterable
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ from kbig.export.runtime import KerasReference
 from kbig.export.runtime import artefact_process
 from kbig.export.samples import checked_labels
 from kbig.export.samples import named_samples
+from kbig.export.signatures import check_class_names
 from kbig.export.twin import float32_twin
 
 _TIMING_ROUNDS = 12
@@ -33,13 +35,15 @@ def verify(
     *,
     labels=None,
     threads: int | None = None,
+    class_names: Sequence[str] = (),
 ) -> VerifyReport:
     """Runs artefacts outside Keras and compares them with the model.
 
     A SavedModel runs in TensorFlow in a process that must not load Keras, a
-    .tflite file in ai-edge-litert. Every signature is run; the largest
-    difference counts. Latencies of single rows are measured in turns, in
-    random order.
+    .tflite file in ai-edge-litert, all of them and the model on the CPU. Every
+    signature is run; the largest difference counts. Latencies of single rows
+    are measured in turns, in random order, and with the model's own inputs:
+    where a SavedModel takes text, by the signature that takes tokens.
 
     Args:
         model: the model that the artefacts were made from; under mixed
@@ -48,14 +52,19 @@ def verify(
         samples: one array, or a dict of arrays by input name, `(rows, ...)`.
         labels: integers `(rows,)` for accuracy, or floats of the output's
             shape for mean absolute error. None: no metric.
-        threads: of every runtime; by default the number of cores.
+        threads: of each artefact's runtime; by default the number of cores.
+            The model runs as TensorFlow is set in this process.
+        class_names: names of the classes in the order of the logits, to check
+            the `label` and `probabilities` of signatures that have them.
 
     Returns:
         A report. It does not raise when a gate fails: see `passed`.
 
     Raises:
-        UsageError: a missing file, samples or labels that do not fit.
-        GateError: an artefact that does not load or ends its process.
+        UsageError: a missing file, samples, labels or class names that do not
+            fit.
+        GateError: an artefact that does not load, ends its process or takes
+            too long.
 
     Example:
     ```python
@@ -64,6 +73,7 @@ def verify(
     ```
     """
     paths = [_existing(pathlib.Path(p)) for p in artefacts]
+    check_class_names(model, class_names)
     model = float32_twin(model)
     samples = named_samples(model, samples)
     rows = len(next(iter(samples.values())))
@@ -71,16 +81,19 @@ def verify(
     threads = threads or os.cpu_count() or 1
     reference = KerasReference(model, samples)
     expected = reference.outputs()
+    own_inputs = [x.name for x in model.inputs]
     with contextlib.ExitStack() as stack:
         processes = [
-            stack.enter_context(artefact_process(path, threads))
+            stack.enter_context(artefact_process(path, threads, own_inputs))
             for path in paths
         ]
         outputs = [process.run(samples) for process in processes]
         keras_seconds, *seconds = _latencies([reference, *processes])
     return VerifyReport(
         artefacts=tuple(
-            _artefact_report(process, got, expected, labels, own, keras_seconds)
+            _artefact_report(
+                process, got, expected, labels, class_names, own, keras_seconds
+            )
             for process, got, own in zip(processes, outputs, seconds)
         ),
         samples=rows,
@@ -92,15 +105,20 @@ def verify(
 
 
 def _artefact_report(
-    process: ArtefactProcess, got, expected, labels, seconds, keras_seconds
+    process: ArtefactProcess,
+    got,
+    expected,
+    labels,
+    class_names,
+    seconds,
+    keras_seconds,
 ) -> ArtefactReport:
     loaded = process.loaded
     difference = _worst_difference(got, expected)
     weights = _weights_dtype(process.path)
-    tolerance = compare.TOLERANCES[weights]
     size, gzip_size = _sizes(process.path)
-    first = _first(next(iter(got.values())))
-    classifies = compare.are_classes(labels) or "logits" in expected
+    agreement = _worst_agreement(got, expected, labels)
+    decisions = _first(expected)[..., 0].size
     return ArtefactReport(
         path=str(process.path),
         format="SavedModel" if process.path.is_dir() else "LiteRT",
@@ -111,16 +129,17 @@ def _artefact_report(
         gzip_bytes=gzip_size,
         load_seconds=loaded["load_seconds"],
         largest_difference=difference,
-        tolerance=tolerance,
-        top1_agreement=(
-            compare.top1_agreement(first, _first(expected))
-            if classifies
-            else None
-        ),
-        metric=compare.task_metric(first, labels),
+        tolerance=compare.TOLERANCES[weights],
+        top1_agreement=agreement,
+        metric=compare.task_metric(_logits(_first(got), expected), labels),
         latency_seconds=seconds,
         latency_ratio=seconds / keras_seconds,
-        faults=_faults(difference, tolerance, loaded["keras"]),
+        faults=(
+            *_difference_faults(difference, weights),
+            *_agreement_faults(agreement, decisions, weights),
+            *_decision_faults(got, expected, class_names),
+            *(["it loaded Keras to run"] if loaded["keras"] else []),
+        ),
     )
 
 
@@ -138,20 +157,56 @@ def _worst_difference(got, expected) -> float:
     return float(np.max(differences))
 
 
-def _faults(difference, tolerance, has_keras) -> tuple[str, ...]:
-    faults = []
-    if not difference <= tolerance:  # NaN is a fault too.
-        faults.append(
-            f"outputs differ from the model's by {difference:.2g} of their "
-            f"range, {tolerance:.2g} is allowed"
+def _worst_agreement(got, expected, labels) -> float | None:
+    """Over all signatures; None for a model that does not classify."""
+    if not (compare.are_classes(labels) or "logits" in expected):
+        return None
+    return min(
+        compare.top1_agreement(_logits(outputs, expected), _first(expected))
+        for outputs in got.values()
+    )
+
+
+def _difference_faults(difference, weights) -> list[str]:
+    tolerance = compare.TOLERANCES[weights]
+    if difference <= tolerance:  # NaN is not.
+        return []
+    return [
+        f"outputs differ from the model's by {difference:.2g} of their "
+        f"range, {tolerance:.2g} is allowed"
+    ]
+
+
+def _agreement_faults(agreement, decisions, weights) -> list[str]:
+    if agreement is None or compare.agreement_suffices(
+        agreement, decisions, weights
+    ):
+        return []
+    return [
+        f"the largest output is the model's in {agreement:.2%} of "
+        f"{decisions:,} decisions, {compare.AGREEMENTS[weights]:.1%} is needed"
+    ]
+
+
+def _decision_faults(got, expected, class_names) -> list[str]:
+    if not class_names:
+        return []
+    return [
+        f"{signature}: {fault}"
+        for signature, outputs in got.items()
+        for fault in compare.decision_faults(
+            outputs, _logits(outputs, expected), class_names
         )
-    if has_keras:
-        faults.append("it loaded Keras to run")
-    return tuple(faults)
+    ]
 
 
-def _first(outputs: dict[str, np.ndarray]) -> np.ndarray:
-    return next(iter(outputs.values()))
+def _logits(outputs, expected) -> np.ndarray:
+    """What an artefact gives for the model's first output."""
+    return outputs[next(iter(expected))]
+
+
+def _first(mapping):
+    return next(iter(mapping.values()))
 
 
 def _latencies(participants) -> list[float]:

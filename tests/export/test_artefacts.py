@@ -132,13 +132,34 @@ def test_a_file_that_differs_from_the_model_is_found(exported, text_model):
     directory, _ = exported
     model, tokenizer = text_model
     other = keras.models.clone_model(model)
-    other.set_weights([w + 0.1 for w in model.get_weights()])
+    *body, kernel, bias = model.get_weights()
+    other.set_weights([*body, -kernel, -bias])  # The largest is the smallest.
     inputs = data.encode(TEXTS, tokenizer, LENGTH)
     file = directory / "topics-float16.tflite"
     report = export.verify(other, [file], inputs)
     assert not report.passed
-    assert "allowed" in report.artefacts[0].faults[0]
+    difference, agreement = report.artefacts[0].faults
+    assert "allowed" in difference
+    assert "0.00% of 3 decisions, 98.0% is needed" in agreement
     assert export.verify(model, [file], inputs).passed
+
+
+def test_labels_in_another_order_are_found(exported, text_model):
+    directory, _ = exported
+    model, tokenizer = text_model
+    inputs = {
+        "text": np.array(TEXTS, dtype=object),
+        **data.encode(TEXTS, tokenizer, LENGTH),
+    }
+    rotated = (*CLASSES[1:], CLASSES[0])  # Every name belongs to another.
+    report = export.verify(
+        model, [directory / "1"], inputs, class_names=rotated
+    )
+    assert report.artefacts[0].faults == tuple(
+        f"{signature}: 3 of 3 labels do not name the largest logit"
+        for signature in report.artefacts[0].signatures
+    )
+    assert len(report.artefacts[0].signatures) == 2
 
 
 def test_a_file_cut_short_is_found(exported, text_model, tmp_path):

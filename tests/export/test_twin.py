@@ -55,3 +55,45 @@ def test_layers_of_the_callers_own_are_found_again():
     outputs = Doubling(dtype="mixed_bfloat16")(inputs)
     twin = export.float32_twin(keras.Model(inputs, outputs))
     assert twin(np.ones((1, 3), "float32")).numpy().tolist() == [[2, 2, 2]]
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_where_there_is_a_gpu_the_twin_does_without_cudnn(
+    cell, bidirectional, monkeypatch
+):
+    model = models.rnn(
+        (5, 2), 3, cell=cell, units=(4, 3), bidirectional=bidirectional
+    )
+    assert export.float32_twin(model) is model
+    monkeypatch.setattr("kbig.export.twin._sees_gpu", lambda: True)
+    twin = export.float32_twin(model)
+    choices = [
+        layer.use_cudnn
+        for layer in twin._flatten_layers()
+        if hasattr(layer, "use_cudnn")
+    ]
+    assert len(choices) >= 2 and not any(choices)
+    inputs = np.random.default_rng(0).normal(size=(2, 5, 2)).astype("float32")
+    np.testing.assert_array_equal(twin(inputs), model(inputs))
+    assert export.float32_twin(twin) is twin
+
+
+def test_a_gpu_changes_nothing_for_other_layers(monkeypatch):
+    monkeypatch.setattr("kbig.export.twin._sees_gpu", lambda: True)
+    for model in (models.mlp((4,), 3), models.rnn((5, 2), 3, cell="simple")):
+        assert export.float32_twin(model) is model
+
+
+def test_what_a_model_was_compiled_with_need_not_be_found_again():
+    def own_loss(labels, outputs):
+        return keras.ops.mean(outputs - labels)
+
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = models.mlp((4,), 3)
+    finally:
+        keras.config.set_dtype_policy(previous)
+    model.compile("adam", own_loss)
+    assert not export.float32_twin(model).compiled
