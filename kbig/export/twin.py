@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+from keras.src.saving.serialization_lib import ObjectSharingScope
 
 _POLICIES = ("DTypePolicy", "FloatDTypePolicy")
 
@@ -55,12 +56,15 @@ def rebuilt(
     copy = rebuilt(model)
     ```
     """
-    config = keras.saving.serialize_keras_object(model)
-    config.pop("compile_config", None)
     own_classes = {type(x).__name__: type(x) for x in model._flatten_layers()}
-    copy = keras.saving.deserialize_keras_object(
-        change(config), custom_objects=own_classes
-    )
+    # The scopes keep tied weights tied, as when a file is saved and loaded.
+    with ObjectSharingScope():
+        config = keras.saving.serialize_keras_object(model)
+    config.pop("compile_config", None)
+    with ObjectSharingScope():
+        copy = keras.saving.deserialize_keras_object(
+            change(config), custom_objects=own_classes
+        )
     copy.set_weights(model.get_weights())
     return copy
 

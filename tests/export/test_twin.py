@@ -11,6 +11,7 @@ BUILDERS = {
     "cnn": lambda: models.cnn((8, 8, 1), 3, filters=(4,)),
     "rnn": lambda: models.rnn((5, 2), 3, units=(4,), bidirectional=True),
     "forecaster": lambda: models.forecaster((5, 1), 3, units=(4,)),
+    "masked_lm": lambda: models.bert_masked_lm(models.bert(BERT, 20)),
     "bert": lambda: models.bert_classifier(models.bert(BERT, 20), 3),
 }
 
