@@ -59,6 +59,19 @@ def test_a_trained_model_loads_where_kbig_is_not(run):
     assert printed == pytest.approx(float(model(x)[0, 0]), rel=1e-5)
 
 
+def test_a_masked_language_model_keeps_its_tied_weights(run):
+    size = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2}
+    model = models.bert_masked_lm(models.bert(size, 20))
+    run.save_model(model)
+    loaded = Run.open(run.directory).load_model()
+    assert loaded.count_params() == model.count_params()
+    backbone = models.find_bert(loaded)
+    np.testing.assert_array_equal(
+        backbone.token_embedding.embeddings,
+        model.get_layer("token_embedding").embeddings,
+    )
+
+
 def test_text_samples_come_back_as_they_were(run):
     texts = np.array(["naïve 東京", "", "line\nbreak\x00"], dtype=object)
     run.save_samples(texts, np.array([1, 0, 1]))
