@@ -84,6 +84,16 @@ def runtime(config: TrainConfig, xla_pays_on_cpu: bool = False):
     )
 
 
+def shared_batch(batch_size: int, rows: int, runtime) -> int:
+    """A batch that replicas can share evenly.
+
+    Keras averages the first batch over the replicas, which fails when one
+    of them has fewer rows.
+    """
+    replicas = runtime.num_replicas
+    return max(1, min(batch_size, rows) // replicas) * replicas
+
+
 def out_directory(config: RecipeConfig, recipe: str) -> pathlib.Path:
     """`--out`, or the first free `runs/<recipe>-<number>`."""
     if config.out:

@@ -33,6 +33,7 @@ class Config(TrainConfig):
         ("austen",), "names or paths; of labelled texts only the texts"
     )
     text_column: str = option("", "column of the text in tables")
+    label_column: str = option("", "column of the label in tables")
     size: str = option(
         "tiny",
         "size of the BERT",
@@ -138,11 +139,12 @@ def read_corpus(config: Config) -> _Corpus:
         raise UsageError("A corpus is needed. Received: none.")
     train, held_out, infos = [], [], []
     for name in config.corpus:
+        columns = {}
+        if any(suffix in name for suffix in (".csv", ".tsv", ".jsonl")):
+            columns["text_column"] = config.text_column
+            columns["label_column"] = config.label_column
         dataset = common.load_data(
-            name,
-            ("corpus", "text"),
-            text_column=config.text_column,
-            limit=config.limit,
+            name, ("corpus", "text"), limit=config.limit, **columns
         )
         train += list(dataset.arrays("train")[0])
         held_out += list(dataset.arrays("validation")[0])

@@ -134,9 +134,10 @@ def _fit(config, runtime, model, dataset, run):
     # Decoded images are kept in memory where they are no burden.
     keep = rows * math.prod(dataset.info.shapes["x"]) < _CACHE_BYTES
     throughput = kbig.training.Throughput(config.batch_size)
+    sizes = dataset.info.sizes
     batches = kbig.data.batches(
         dataset.train,
-        config.batch_size,
+        common.shared_batch(config.batch_size, rows, runtime),
         shuffle=True,
         seed=config.seed,
         cache=keep,
@@ -144,7 +145,11 @@ def _fit(config, runtime, model, dataset, run):
     history = model.fit(
         kbig.data.augmented(batches, config.augment, config.seed),
         validation_data=kbig.data.batches(
-            dataset.validation, config.batch_size, cache=keep
+            dataset.validation,
+            common.shared_batch(
+                config.batch_size, sizes["validation"], runtime
+            ),
+            cache=keep,
         ),
         epochs=config.epochs,
         callbacks=kbig.training.run_callbacks(run.directory, throughput),

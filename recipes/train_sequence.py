@@ -147,13 +147,15 @@ def _fit(task, runtime, model, run):
     history = model.fit(
         kbig.data.batches(
             dataset.train,
-            config.batch_size,
+            common.shared_batch(config.batch_size, rows, runtime),
             shuffle=True,
             seed=config.seed,
             transform=transform,
         ),
         validation_data=kbig.data.batches(
-            dataset.validation, 256, transform=transform
+            dataset.validation,
+            common.shared_batch(256, dataset.info.sizes["validation"], runtime),
+            transform=transform,
         ),
         epochs=config.epochs,
         callbacks=kbig.training.run_callbacks(run.directory, throughput),

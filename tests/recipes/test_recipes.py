@@ -114,7 +114,8 @@ def test_text_from_pretraining_to_a_phone(texts, tmp_path):
     size = ("--vocabulary-size", 200)
     pretrained = recipe(
         "pretrain-mlm",
-        *("--corpus", f"{corpus},{texts}", "--text-column", "gloss", *size),
+        *("--corpus", f"{corpus},{texts}", *size),
+        *("--text-column", "gloss", "--label-column", "topic"),
         *("--epochs", 8, "--sequence-length", 32),
         out=tmp_path / "pretrain",
     )
