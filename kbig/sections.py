@@ -24,6 +24,7 @@ def training(
     history: Mapping[str, Sequence[float]],
     curves: Mapping[str, str],
     title: str = "Training",
+    lead: str = "",
 ) -> Section:
     """Curves of one `fit`.
 
@@ -33,6 +34,7 @@ def training(
             validation curve joins where there is one. A curve with values
             that are not finite is left out.
         title: of the section.
+        lead: a sentence below it; by default the number of epochs.
     """
     figures = []
     for metric, name in curves.items():
@@ -44,7 +46,8 @@ def training(
         if series:
             figures.append(Figure(plots.curves(series, name), name))
     epochs = len(next(iter(history.values())))
-    return Section(title, figures, f"{epochs} epochs; dashed: validation.")
+    lead = lead or f"{epochs} epochs; dashed: validation."
+    return Section(title, figures, lead)
 
 
 def classification(report: ClassificationReport) -> Section:

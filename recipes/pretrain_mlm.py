@@ -20,6 +20,7 @@ from recipes import common
 from recipes.config import TrainConfig
 from recipes.config import option
 
+_CURVE_POINTS = 4
 _POSITIONS = 512  # Of every BERT that kbig builds.
 
 
@@ -62,8 +63,6 @@ class _Corpus:
 
 def run(config: Config) -> common.Outcome:
     """Pretrains, evaluates on held-out documents, saves and reports."""
-    import keras
-
     started = time.perf_counter()
     _check(config)
     corpus = read_corpus(config)
@@ -82,11 +81,44 @@ def run(config: Config) -> common.Outcome:
     if config.dry_run:
         return common.show_plan(config, model, *corpus.infos, runtime)
     run = common.start(config, "pretrain-mlm")
-    batches = _masked(rows, vocabulary, config, training=True)
-    held_out = _masked(held_out_rows, vocabulary, config, training=False)
-    steps_per_epoch = max(1, len(rows) // config.batch_size)
+    history, speed = _fit(
+        config, runtime, model, (rows, held_out_rows), vocabulary, run
+    )
+    run.save_model(model, vocabulary=vocabulary)
+    metrics = {
+        "test_loss": history["val_loss"][-1],
+        "test_accuracy": history["val_accuracy"][-1],
+        "perplexity": float(np.exp(history["val_loss"][-1])),
+        "unigram_entropy": _unigram_entropy(rows, held_out_rows, vocabulary),
+        "parameters": model.count_params(),
+        "vocabulary_size": len(vocabulary),
+        **speed,
+        "seconds": time.perf_counter() - started,
+    }
+    curves = {"loss": "Loss", "accuracy": "Masked accuracy"}
+    sections = [
+        kbig.sections.training(
+            history,
+            curves,
+            "Pretraining",
+            f"{config.epochs} passes over the corpus, in equal parts; dashed: "
+            "held-out documents.",
+        ),
+        common.run_details(config, runtime, model, *corpus.infos),
+    ]
+    title = f"BERT {config.size}, pretrained"
+    return common.finish(run, title, metrics, sections)
+
+
+def _fit(config, runtime, model, rows, vocabulary, run):
+    import keras
+
+    rows, held_out_rows = rows
+    total = max(1, len(rows) // config.batch_size) * config.epochs
+    # Keras's epochs are parts of the run here: one pass has a curve too.
+    parts = min(total, max(config.epochs, _CURVE_POINTS))
+    total -= total % parts
     with runtime.scope():
-        total = steps_per_epoch * config.epochs
         rate = kbig.training.WarmupLinear(
             config.learning_rate, total // 10, total
         )
@@ -99,38 +131,22 @@ def run(config: Config) -> common.Outcome:
             weighted_metrics=["accuracy"],
             jit_compile=runtime.jit_compile,
         )
-    real_tokens = int((rows != tokenizer.pad_token_id).sum())
+    tokens_a_row = (rows != vocabulary.index("[PAD]")).sum() / len(rows)
     throughput = kbig.training.Throughput(
-        real_tokens / len(rows) * config.batch_size, unit="tokens"
+        tokens_a_row * config.batch_size, unit="tokens"
     )
     history = model.fit(
-        batches,
-        steps_per_epoch=steps_per_epoch,
-        epochs=config.epochs,
-        validation_data=held_out,
+        _masked(rows, vocabulary, config, training=True),
+        steps_per_epoch=total // parts,
+        epochs=parts,
+        validation_data=_masked(
+            held_out_rows, vocabulary, config, training=False
+        ),
         callbacks=kbig.training.run_callbacks(run.directory, throughput),
         verbose=common.fit_verbosity(),
         shuffle=False,
     ).history
-    run.save_model(model, vocabulary=vocabulary)
-    metrics = {
-        "test_loss": history["val_loss"][-1],
-        "test_accuracy": history["val_accuracy"][-1],
-        "perplexity": float(np.exp(history["val_loss"][-1])),
-        "unigram_entropy": _unigram_entropy(rows, held_out_rows, vocabulary),
-        "parameters": model.count_params(),
-        "vocabulary_size": len(vocabulary),
-        "train_tokens": real_tokens,
-        **throughput.report(),
-        "seconds": time.perf_counter() - started,
-    }
-    curves = {"loss": "Loss", "accuracy": "Masked accuracy"}
-    sections = [
-        kbig.sections.training(history, curves, "Pretraining"),
-        common.run_details(config, runtime, model, *corpus.infos),
-    ]
-    title = f"BERT {config.size}, pretrained"
-    return common.finish(run, title, metrics, sections)
+    return history, throughput.report()
 
 
 def read_corpus(config: Config) -> _Corpus:
