@@ -229,10 +229,11 @@ def finish(
         metrics |= {a.name: a.to_dict() for a in report.artefacts}
         sections.insert(-1, kbig.sections.artefacts(report))
     numbers = summary(metrics)
-    cards = kbig.reporting.Cards(numbers)
-    sections.insert(0, kbig.reporting.Section("Summary", [cards]))
-    rows = [(label, value) for label, value, _ in numbers]
-    kbig.reporting.show(kbig.reporting.Table(title, ("", "value"), rows))
+    if numbers:
+        cards = kbig.reporting.Cards(numbers)
+        sections.insert(0, kbig.reporting.Section("Summary", [cards]))
+        rows = [(label, value) for label, value, _ in numbers]
+        kbig.reporting.show(kbig.reporting.Table(title, ("", "value"), rows))
     if report is not None:
         kbig.reporting.show(*report.tables())
     made_by = f"kbig {kbig.__version__}, recipe {run.recipe}"
