@@ -1,20 +1,18 @@
-"""BERT: the backbone in its published sizes, and two heads on it."""
+"""BERT's backbone, in its published sizes or any other."""
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import keras
-import numpy as np
 
 from kbig.errors import UsageError
 from kbig.models.arguments import check_choice
 from kbig.models.arguments import check_positive
 from kbig.models.arguments import check_rate
 from kbig.models.transformer import check_heads
-from kbig.models.transformer import masked_mean
 
 if TYPE_CHECKING:
     import keras_hub
@@ -28,8 +26,8 @@ BERT_SIZES = {
     "base": {"num_layers": 12, "hidden_dim": 768, "num_heads": 12},
     "large": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16},
 }
+ACTIVATIONS = ("gelu_approximate", "gelu")
 _REQUIRED = ("num_layers", "hidden_dim", "num_heads")
-_OPTIONAL = ("intermediate_dim", "max_sequence_length", "dropout")
 
 
 def bert(
@@ -41,7 +39,9 @@ def bert(
         size: "tiny", "mini", "small", "medium", "base" or "large"; or a
             mapping with `num_layers`, `hidden_dim` and `num_heads`, and
             optionally `intermediate_dim` (four times `hidden_dim`),
-            `max_sequence_length` (512) and `dropout` (0.1).
+            `max_sequence_length` (512), `num_segments` (2), `dropout` (0.1),
+            `layer_norm_epsilon` (1e-12) and `activation`
+            ("gelu_approximate", the tanh form; "gelu" is the exact one).
         vocabulary_size: number of token ids.
 
     Returns:
@@ -63,219 +63,122 @@ def bert(
      - [Devlin et al., 2019](https://arxiv.org/abs/1810.04805)
      - [Turc et al., 2019](https://arxiv.org/abs/1908.08962), small sizes
     """
-    import keras_hub
-
     check_positive("vocabulary_size", vocabulary_size)
-    return keras_hub.models.BertBackbone(
-        vocabulary_size=vocabulary_size,
-        **_resolved_size(size),
-        name="bert_backbone",
+    options = _resolved_size(size)
+    return backbone_of(vocabulary_size=vocabulary_size, **options)
+
+
+def backbone_of(
+    *,
+    activation: str = "gelu_approximate",
+    layer_norm_epsilon: float = 1e-12,
+    **options,
+) -> keras_hub.models.BertBackbone:
+    """Builds a backbone whose GELU and epsilon are a checkpoint's own.
+
+    KerasHub's has the tanh form of GELU and 1e-12, and writes neither into
+    its own configuration. The layers do: what the builders of kbig make out
+    of them keeps both in a saved file.
+
+    Args:
+        activation: of the feed-forward layers, a name in `ACTIVATIONS`.
+        layer_norm_epsilon: of every normalization.
+        **options: of `keras_hub.models.BertBackbone`.
+
+    Returns:
+        A `keras_hub.models.BertBackbone` named "bert_backbone".
+
+    Example:
+    ```python
+    backbone = backbone_of(
+        activation="gelu",
+        vocabulary_size=20,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=16,
+        intermediate_dim=64,
     )
-
-
-def bert_classifier(
-    backbone: keras_hub.models.BertBackbone,
-    num_classes: int,
-    dropout: float = 0.1,
-    pooling: str = "cls",
-) -> keras.Model:
-    """Puts a classification head on a backbone.
-
-    The backbone is one layer of the model: `find_bert` gets it back, as does
-    `model.get_layer(backbone.name)`.
-
-    Args:
-        backbone: the encoder, from `bert` or from `from_preset`.
-        num_classes: number of logits.
-        dropout: fraction of the pooled output to drop in training.
-        pooling: "cls" is BERT's: the first token, through the pooler. "mean"
-            averages the real tokens, which suits a backbone whose pooler was
-            never trained, as after masked language modelling alone; the
-            pooler has no part in it and is frozen.
-
-    Returns:
-        A `keras.Model` from the backbone's inputs to float32 logits
-        `(batch, num_classes)`.
-
-    Raises:
-        UsageError: when an argument is out of its range.
-
-    Example:
-    ```python
-    model = bert_classifier(bert("tiny"), num_classes=3)
-    ```
-
-    Reference:
-     - [Devlin et al., 2019](https://arxiv.org/abs/1810.04805)
-    """
-    _check_backbone(backbone)
-    check_positive("num_classes", num_classes)
-    check_rate("dropout", dropout)
-    check_choice("pooling", pooling, ("cls", "mean"))
-    outputs = backbone(backbone.input)
-    pooled = outputs["pooled_output"]
-    if pooling == "mean":
-        mask = backbone.input["padding_mask"]
-        pooled = masked_mean(outputs["sequence_output"], mask)
-        backbone.get_layer("pooled_dense").trainable = False
-    pooled = keras.layers.Dropout(dropout, name="dropout")(pooled)
-    logits = _classification_head(num_classes, "logits")(pooled)
-    return keras.Model(backbone.input, logits, name="bert_classifier")
-
-
-def bert_masked_lm(
-    backbone: keras_hub.models.BertBackbone,
-    next_sentence: bool = False,
-    token_frequencies: Sequence[float] | None = None,
-) -> keras.Model:
-    """Puts the pretraining heads on a backbone.
-
-    The backbone's layers become layers of the model, side by side with the
-    head: only then do Keras's saved files keep the head's output weights tied
-    to the token embedding. `find_bert` gets the backbone back.
-
-    Args:
-        backbone: the encoder, from `bert` or from `from_preset`.
-        next_sentence: also predict whether the second segment follows the
-            first.
-        token_frequencies: share of each id in the corpus, positive. The
-            output bias starts at their logarithms; with zeros the first
-            hundreds of steps go into learning just that.
-
-    Returns:
-        A `keras.Model` from the backbone's inputs and `mask_positions`, int32
-        `(batch, predictions)`, to float32 logits
-        `(batch, predictions, vocabulary_size)`. With `next_sentence` a dict:
-        `masked_lm`, as before, and `next_sentence` `(batch, 2)`.
-
-    Raises:
-        UsageError: when `backbone` is not a BERT backbone, or there is not
-            one positive frequency an id.
-
-    Example:
-    ```python
-    model = bert_masked_lm(bert("tiny"))
-    ```
-
-    Reference:
-     - [Devlin et al., 2019](https://arxiv.org/abs/1810.04805)
-    """
-    _check_backbone(backbone)
-    mask_positions = keras.Input((None,), dtype="int32", name="mask_positions")
-    inputs = {**backbone.input, "mask_positions": mask_positions}
-    hidden = backbone.output
-    head = _masked_lm_head(backbone)
-    outputs = head(hidden["sequence_output"], mask_positions)
-    if token_frequencies is not None:
-        _start_at_frequencies(head, token_frequencies, backbone)
-    if next_sentence:
-        head = _classification_head(2, "next_sentence")
-        pooled = hidden["pooled_output"]
-        outputs = {"masked_lm": outputs, "next_sentence": head(pooled)}
-    return keras.Model(inputs, outputs, name="bert_masked_lm")
-
-
-def find_bert(model: keras.Model) -> keras_hub.models.BertBackbone:
-    """Gets the backbone out of a model, as to fine-tune what was pretrained.
-
-    Args:
-        model: from `bert_classifier` or `bert_masked_lm`, possibly loaded
-            from a file.
-
-    Returns:
-        The backbone itself where it is a layer of the model; for a masked
-        language model a new backbone with a copy of the weights.
-
-    Raises:
-        UsageError: when the model holds no BERT.
-
-    Example:
-    ```python
-    pretrained = bert_masked_lm(bert("tiny"))
-    classifier = bert_classifier(find_bert(pretrained), num_classes=3)
     ```
     """
     import keras_hub
 
-    for layer in (model, *model.layers):
-        if isinstance(layer, keras_hub.models.BertBackbone):
-            return layer
-    layers = {layer.name: layer for layer in model.layers}
-    encoders = [
-        layer
-        for layer in model.layers
-        if isinstance(layer, keras_hub.layers.TransformerEncoder)
-    ]
-    if not encoders or "segment_embedding" not in layers:
-        raise UsageError(
-            "`model` holds no BERT backbone. Received: "
-            f"model={model.name!r} with layers {sorted(layers)}. Pass a model "
-            "from `bert_classifier` or `bert_masked_lm`."
-        )
-    return _copied_backbone(layers, encoders)
-
-
-def _copied_backbone(layers, encoders):
-    import keras_hub
-
-    tokens = layers["token_embedding"]
-    backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=tokens.input_dim,
-        num_layers=len(encoders),
-        num_heads=encoders[0].num_heads,
-        hidden_dim=tokens.output_dim,
-        intermediate_dim=encoders[0].intermediate_dim,
-        dropout=encoders[0].dropout,
-        max_sequence_length=layers["position_embedding"].sequence_length,
-        num_segments=layers["segment_embedding"].input_dim,
-        dtype=tokens.dtype_policy,
-        name="bert_backbone",
-    )
-    for layer in backbone.layers:
-        if layer.weights:
-            # Without a `next_sentence` head nothing has used the pooler.
-            source = layers.get(layer.name, layer)
-            layer.set_weights(source.get_weights())
+    backbone = keras_hub.models.BertBackbone(name="bert_backbone", **options)
+    backbone.embeddings_layer_norm.epsilon = layer_norm_epsilon
+    for layer in backbone.transformer_layers:
+        if activation == "gelu":
+            layer.activation = keras.activations.gelu
+            dense = layer._feedforward_intermediate_dense
+            dense.activation = keras.activations.gelu
+        layer.layer_norm_epsilon = layer_norm_epsilon
+        layer._self_attention_layer_norm.epsilon = layer_norm_epsilon
+        layer._feedforward_layer_norm.epsilon = layer_norm_epsilon
     return backbone
 
 
-def _masked_lm_head(backbone):
+def activation_of(encoder: keras.Layer) -> str:
+    """Tells which form of GELU a transformer layer computes.
+
+    Args:
+        encoder: a `keras_hub.layers.TransformerEncoder`.
+
+    Returns:
+        A name in `ACTIVATIONS`.
+
+    Raises:
+        UsageError: when it is neither.
+
+    Example:
+    ```python
+    activation_of(bert("tiny").transformer_layers[0])
+    ```
+    """
+    name = getattr(encoder.activation, "__name__", repr(encoder.activation))
+    if name not in ACTIVATIONS:
+        raise UsageError(
+            f"A BERT of kbig computes one of {', '.join(ACTIVATIONS)}. "
+            f"Received: {encoder.name} with {name}. Set one of these."
+        )
+    return name
+
+
+def check_backbone(backbone) -> None:
+    """Raises unless `backbone` is KerasHub's of BERT.
+
+    Args:
+        backbone: what was received.
+
+    Raises:
+        UsageError: for anything else.
+    """
     import keras_hub
 
-    return keras_hub.layers.MaskedLMHead(
-        token_embedding=backbone.token_embedding,
-        intermediate_activation="gelu",
-        layer_norm_epsilon=1e-12,
-        kernel_initializer=_initializer(),
-        dtype="float32",
-        name="masked_lm",
-    )
-
-
-def _start_at_frequencies(head, frequencies, backbone) -> None:
-    shares = np.asarray(frequencies, "float32")
-    if shares.shape != (backbone.vocabulary_size,) or not (shares > 0).all():
+    if not isinstance(backbone, keras_hub.models.BertBackbone):
         raise UsageError(
-            "`token_frequencies` must be one positive number an id, "
-            f"{backbone.vocabulary_size} in all. Received: shape "
-            f"{shares.shape}, smallest {shares.min(initial=np.inf)}. Add one "
-            "to the counts."
+            "`backbone` must be a keras_hub BertBackbone. Received: "
+            f"backbone={backbone!r}. Build one with `bert`."
         )
-    (bias,) = (w for w in head.weights if w.name == "output_bias")
-    bias.assign(np.log(shares / shares.sum()))
 
 
-def _classification_head(num_classes: int, name: str) -> keras.Layer:
-    return keras.layers.Dense(
-        num_classes,
-        kernel_initializer=_initializer(),
-        dtype="float32",
-        name=name,
-    )
+def _check_activation(name: str, value) -> None:
+    check_choice(name, value, ACTIVATIONS)
 
 
-def _initializer() -> keras.Initializer:
-    return keras.initializers.TruncatedNormal(stddev=0.02)
+def _check_epsilon(name: str, value) -> None:
+    if not isinstance(value, numbers.Real) or not 0 < value < 1:
+        raise UsageError(
+            f"`{name}` must be a small positive number. "
+            f"Received: {name}={value!r}. BERT's is 1e-12."
+        )
+
+
+_OPTIONAL = {
+    "intermediate_dim": check_positive,
+    "max_sequence_length": check_positive,
+    "num_segments": check_positive,
+    "dropout": check_rate,
+    "layer_norm_epsilon": _check_epsilon,
+    "activation": _check_activation,
+}
 
 
 def _resolved_size(size: str | Mapping) -> dict:
@@ -293,18 +196,6 @@ def _resolved_size(size: str | Mapping) -> dict:
     check_heads(size["hidden_dim"], size["num_heads"])
     resolved = {"intermediate_dim": 4 * size["hidden_dim"], **size}
     for key, value in resolved.items():
-        if key == "dropout":
-            check_rate(key, value)
-        else:
-            check_positive(key, value)
+        check = _OPTIONAL.get(key, check_positive)
+        check(key, value)
     return resolved
-
-
-def _check_backbone(backbone) -> None:
-    import keras_hub
-
-    if not isinstance(backbone, keras_hub.models.BertBackbone):
-        raise UsageError(
-            "`backbone` must be a keras_hub BertBackbone. Received: "
-            f"backbone={backbone!r}. Build one with `bert`."
-        )

@@ -28,6 +28,11 @@ BERT_INPUTS = {
     "padding_mask": (TOKENS != 0).astype("int32"),
 }
 MASKED_INPUTS = {**BERT_INPUTS, "mask_positions": np.tile([1, 3], (BATCH, 1))}
+PACKED_INPUTS = {
+    **MASKED_INPUTS,
+    "text_ids": np.tile([1, 1, 2, 2, 0, 0], (BATCH, 1)),
+    "position_ids": np.tile([0, 1, 0, 1, 0, 0], (BATCH, 1)),
+}
 MASKED_LABELS = TOKENS[:, [1, 3]]
 
 
@@ -82,6 +87,16 @@ BUILDERS = {
         lambda: models.bert_classifier(tiny_bert(), 2),
         BERT_INPUTS,
         LABELS,
+    ),
+    "bert_token_classifier": (
+        lambda: models.bert_token_classifier(tiny_bert(), 20),
+        BERT_INPUTS,
+        TOKENS,
+    ),
+    "packed": (
+        lambda: models.packed(masked_lm(False)),
+        PACKED_INPUTS,
+        MASKED_LABELS,
     ),
     "bert_masked_lm": (lambda: masked_lm(False), MASKED_INPUTS, MASKED_LABELS),
     "bert_masked_lm-next_sentence": (
@@ -209,6 +224,25 @@ MISTAKES = {
         lambda: models.bert_classifier(tiny_bert(), 0),
         "num_classes=0",
     ),
+    "token_classifier-classes": (
+        lambda: models.bert_token_classifier(tiny_bert(), 0),
+        "num_classes=0",
+    ),
+    "bert-activation": (lambda: wrong_bert(activation="relu"), "'relu'"),
+    "bert-epsilon": (
+        lambda: wrong_bert(layer_norm_epsilon=0),
+        "layer_norm_epsilon=0",
+    ),
+    "packed-classifier": (
+        lambda: models.packed(models.bert_classifier(tiny_bert(), 2)),
+        "'bert_classifier'",
+        "bert_token_classifier",
+    ),
+    "packed-next_sentence": (
+        lambda: models.packed(masked_lm(True)),
+        "next_sentence",
+    ),
+    "packed-cnn": (lambda: models.packed(cnn()), "'cnn'"),
     "masked_lm-backbone": (lambda: models.bert_masked_lm("tiny"), "'tiny'"),
     "find_bert": (lambda: models.find_bert(cnn()), "model='cnn'"),
 }

@@ -1,0 +1,153 @@
+"""The backbone inside a model, as to fine-tune what was pretrained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+
+from kbig.errors import UsageError
+from kbig.models.bert import activation_of
+from kbig.models.bert import backbone_of
+
+if TYPE_CHECKING:
+    import keras_hub
+
+_ATTRIBUTES = {"position_embedding": "position_embeddings"}
+
+
+def find_bert(model: keras.Model) -> keras_hub.models.BertBackbone:
+    """Gets the backbone out of a model, as to fine-tune what was pretrained.
+
+    Args:
+        model: from `bert_classifier`, `bert_token_classifier`,
+            `bert_masked_lm` or `packed`, possibly loaded from a file; or one
+            that holds a BertBackbone as a layer.
+
+    Returns:
+        The backbone itself where it is the model or a layer of it; otherwise
+        a new backbone with a copy of the weights, LoRA folded in. A model
+        without a pooler leaves that of the copy as it starts.
+
+    Raises:
+        UsageError: when the model holds no BERT, or one with weights that
+            cannot be copied, as quantized ones.
+
+    Example:
+    ```python
+    pretrained = bert_masked_lm(bert("tiny"))
+    classifier = bert_classifier(find_bert(pretrained), num_classes=3)
+    ```
+    """
+    return _nested(model) or copied_bert(model)
+
+
+def copied_bert(
+    model: keras.Model, dtype=None
+) -> keras_hub.models.BertBackbone:
+    """Builds a backbone with a copy of the weights of a model.
+
+    Args:
+        model: as of `find_bert`, or a BertBackbone.
+        dtype: policy of the copy, or its name; None keeps that of the model.
+
+    Returns:
+        A new backbone, with the activation and the epsilon of the old one.
+
+    Raises:
+        UsageError: as of `find_bert`.
+
+    Example:
+    ```python
+    half = copied_bert(bert("tiny"), "mixed_bfloat16")
+    ```
+    """
+    import keras_hub
+
+    model = _nested(model) or model
+    layers = {layer.name: layer for layer in model.layers}
+    encoders = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras_hub.layers.TransformerEncoder)
+    ]
+    if not encoders or "segment_embedding" not in layers:
+        raise UsageError(
+            "`model` holds no BERT backbone. Received: "
+            f"model={model.name!r} with layers {sorted(layers)}. Pass a model "
+            "from `bert_classifier` or `bert_masked_lm`."
+        )
+    _check_not_quantized(model)
+    return _copied(layers, encoders, dtype)
+
+
+def _nested(model):
+    import keras_hub
+
+    for layer in (model, *model.layers):
+        if isinstance(layer, keras_hub.models.BertBackbone):
+            return layer
+    return None
+
+
+def _copied(layers, encoders, dtype):
+    tokens = layers["token_embedding"]
+    backbone = backbone_of(
+        activation=activation_of(encoders[0]),
+        layer_norm_epsilon=encoders[0].layer_norm_epsilon,
+        vocabulary_size=tokens.input_dim,
+        num_layers=len(encoders),
+        num_heads=encoders[0].num_heads,
+        hidden_dim=tokens.output_dim,
+        intermediate_dim=encoders[0].intermediate_dim,
+        dropout=encoders[0].dropout,
+        max_sequence_length=layers["position_embedding"].sequence_length,
+        num_segments=layers["segment_embedding"].input_dim,
+        dtype=dtype or tokens.dtype_policy,
+    )
+    for layer in backbone.layers:
+        if layer.name in layers:
+            _copy_weights(layers[layer.name], layer)
+    return backbone
+
+
+def _copy_weights(source, target) -> None:
+    """Copies by name, which leaves out what was added to the source."""
+    own = (*target._trainable_variables, *target._non_trainable_variables)
+    for variable in own:
+        # A layer with LoRA gives its kernel with the update folded in.
+        name = _ATTRIBUTES.get(target.name, variable.name)
+        variable.assign(getattr(source, name))
+    sources = {layer.name: layer for layer in _children(source)}
+    added = set(sources) - {child.name for child in _children(target)}
+    if added:
+        raise UsageError(
+            f"`model` holds a {source.name} with layers that a BERT has no "
+            f"place for. Received: {sorted(added)}. Take the model from before "
+            "they were added, and add adapters to it with "
+            "`kbig.tuning.load_part`."
+        )
+    for child in _children(target):
+        if child.name not in sources:
+            raise UsageError(
+                f"`model` holds a {source.name} from which no backbone can be "
+                f"copied. Received: no {child.name!r} among "
+                f"{sorted(sources)}. Take the model from before it was changed."
+            )
+        _copy_weights(sources[child.name], child)
+
+
+def _children(layer):
+    layers = layer._flatten_layers(recursive=False, include_self=False)
+    return [child for child in layers if child.weights]
+
+
+def _check_not_quantized(model) -> None:
+    for layer in model._flatten_layers():
+        mode = getattr(layer, "quantization_mode", None)
+        if mode:
+            raise UsageError(
+                "`model` holds rounded weights, from which no backbone can "
+                f"be copied. Received: {layer.name} quantized to {mode}. "
+                "Take the model from before `quantize`."
+            )
