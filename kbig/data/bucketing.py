@@ -1,39 +1,17 @@
 """Batches of texts of similar length: little padding, few shapes."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from kbig.data.encoding import framed
-from kbig.data.encoding import tokenize
 from kbig.data.pipeline import shuffled
 from kbig.data.pipeline import steady
+from kbig.data.rows import EncodedRows
+from kbig.data.rows import bucket_lengths
+from kbig.data.rows import encode_rows
+from kbig.data.rows import encode_words
 from kbig.errors import UsageError
-
-_SHARES = (1 / 3, 1 / 2, 1)
-_TOKENIZE_TOGETHER = 4096
-
-
-def bucket_lengths(sequence_length: int) -> tuple[int, ...]:
-    """Chooses the lengths of the buckets.
-
-    Args:
-        sequence_length: the longest.
-
-    Returns:
-        At most three lengths in rising order, all but the last multiples of
-        8: a third, a half and all of `sequence_length`.
-
-    Example:
-    ```python
-    bucket_lengths(48)  # (16, 24, 48)
-    ```
-    """
-    lengths = {math.ceil(sequence_length * x / 8) * 8 for x in _SHARES}
-    shorter = sorted(x for x in lengths if x < sequence_length)
-    return (*shorter, sequence_length)
 
 
 def bucketed_batches(
@@ -46,12 +24,14 @@ def bucketed_batches(
     shuffle: bool = False,
     seed: int = 0,
     drop_remainder: bool = False,
+    class_weights: Sequence[float] | None = None,
 ) -> tf.data.Dataset:
     """Tokenizes texts once and batches those of similar length.
 
     Args:
-        texts: strings, `(n,)`.
-        labels: `(n, ...)`.
+        texts: strings, `(n,)`, or `(n, 2)` for pairs.
+        labels: classes, int `(n,)`; 0 or 1 for each class, float
+            `(n, classes)`; or values to regress, float `(n,)`.
         batch_size: texts a batch.
         tokenizer: what `kbig.data.tokenizer` returned.
         sequence_length: tokens of the longest rows; longer texts are cut.
@@ -59,14 +39,17 @@ def bucketed_batches(
         seed: of the order.
         drop_remainder: whether to leave out batches that are not full, at
             most one a bucket, so that XLA compiles no shape but theirs.
+        class_weights: one a class, above zero, where labels are classes.
 
     Returns:
-        Batches `(inputs, labels)`; inputs as of `encode`, of one of the
-        lengths of `bucket_lengths`. Their number is known.
+        Batches `(inputs, labels)`, with class weights
+        `(inputs, labels, sample_weights)`; inputs as of `encode`, of one of
+        the lengths of `bucket_lengths`. Their number is known. Floats are
+        float32.
 
     Raises:
-        UsageError: no texts, not one label a text, or `batch_size` not above
-            zero.
+        UsageError: no texts, not one label a text, a label out of range,
+            or `batch_size` not above zero.
 
     Example:
     ```python
@@ -76,54 +59,130 @@ def bucketed_batches(
     )
     ```
     """
-    if not 0 < len(texts) == len(labels) or batch_size < 1:
-        raise UsageError(
-            "There must be texts, one label for each, and `batch_size` must "
-            f"be above zero. Received: {len(texts)} texts, {len(labels)} "
-            f"labels, batch_size={batch_size}"
-        )
-    tokens, sizes = _tokenized(texts, tokenizer, sequence_length - 2)
-    limits = [length - 2 for length in bucket_lengths(sequence_length)]
-    ends = np.cumsum(sizes)
-    tokens, starts, ends, labels = map(
-        tf.constant, (tokens, ends - sizes, ends, labels)
+    _check_counts("texts", len(texts), len(labels), batch_size)
+    labels = _checked_labels(labels)
+    per_row = [labels]
+    if class_weights is not None:
+        per_row.append(_sample_weights(labels, class_weights))
+    return _batched(
+        encode_rows(texts, tokenizer, sequence_length),
+        per_row=per_row,
+        per_token=[],
+        batch_size=batch_size,
+        shuffle_seed=seed if shuffle else None,
+        drop_remainder=drop_remainder,
     )
 
-    def example(row):
-        return tokens[starts[row] : ends[row]], labels[row]
 
-    def framed_batch(rows, labels):
-        ragged = tf.RaggedTensor.from_tensor(rows, padding=-1)
-        length = tf.shape(rows)[1] + 2
-        return framed(ragged, tokenizer, length), labels
+def tagged_batches(
+    words: Sequence[Sequence[str]],
+    tags: Sequence[np.ndarray],
+    batch_size: int,
+    tokenizer,
+    sequence_length: int,
+    *,
+    shuffle: bool = False,
+    seed: int = 0,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Tokenizes tagged sentences once and batches those of similar length.
 
-    rows = tf.data.Dataset.range(len(texts))
-    rows = shuffled(rows, seed) if shuffle else rows
-    batches = rows.map(example).bucket_by_sequence_length(
-        lambda row, label: tf.shape(row)[0],
+    The first piece of a word carries its tag. Weights leave out what else
+    there is; a loss should divide by their sum, as Keras's reduction
+    `"mean_with_sample_weight"` does.
+
+    Args:
+        words: sentences, `(n,)`, each a sequence of words.
+        tags: int `(words,)` for each sentence.
+        batch_size: sentences a batch.
+        tokenizer: what `kbig.data.tokenizer` returned.
+        sequence_length: tokens of the longest rows; longer sentences are
+            cut.
+        shuffle: as of `bucketed_batches`.
+        seed: likewise.
+        drop_remainder: likewise.
+
+    Returns:
+        Batches `(inputs, labels, weights)`: inputs as of `encode`, labels
+        int32 and weights float32, both `(batch, steps)`; 1 for the first
+        piece of a word, else 0.
+
+    Raises:
+        UsageError: no sentences, not one tag a word, naming the sentence, a
+            tag below zero, or `batch_size` not above zero.
+
+    Example:
+    ```python
+    words, tags = data.arrays("train")
+    train = tagged_batches(words, tags, 32, bert_tokenizer, 64, shuffle=True)
+    ```
+    """
+    _check_counts("sentences", len(words), len(tags), batch_size)
+    _check_tags(words, tags)
+    rows, starts = encode_words(words, tokenizer, sequence_length)
+    return _batched(
+        rows,
+        per_row=[],
+        per_token=_first_piece_labels(rows.sizes, starts, tags),
+        batch_size=batch_size,
+        shuffle_seed=seed if shuffle else None,
+        drop_remainder=drop_remainder,
+    )
+
+
+def _batched(
+    rows: EncodedRows,
+    *,
+    per_row,
+    per_token,
+    batch_size,
+    shuffle_seed,
+    drop_remainder,
+):
+    limits = bucket_lengths(rows.sequence_length)
+    dataset = tf.data.Dataset.range(len(rows.sizes))
+    if shuffle_seed is not None:
+        dataset = shuffled(dataset, shuffle_seed)
+    dataset = dataset.map(_example_of(rows, per_row, per_token))
+    padding = {name: tf.constant(0) for name in dataset.element_spec[0]}
+    padding["token_ids"] = tf.constant(rows.pad_token_id)
+    others = [tf.zeros((), spec.dtype) for spec in dataset.element_spec[1:]]
+    batches = dataset.bucket_by_sequence_length(
+        lambda inputs, *_: tf.shape(inputs["token_ids"])[0],
         bucket_boundaries=[limit + 1 for limit in limits],
         # The last is for what is longer still, and nothing is.
         bucket_batch_sizes=[batch_size] * (len(limits) + 1),
         pad_to_bucket_boundary=True,
-        padding_values=(tf.constant(-1), tf.zeros((), labels.dtype)),
+        padding_values=(padding, *others),
         drop_remainder=drop_remainder,
     )
-    batches = batches.map(framed_batch).apply(
-        tf.data.experimental.assert_cardinality(
-            _batch_count(sizes, limits, batch_size, drop_remainder)
-        )
+    count = _batch_count(rows.sizes, limits, batch_size, drop_remainder)
+    return steady(batches.apply(tf.data.experimental.assert_cardinality(count)))
+
+
+def _example_of(rows, per_row, per_token):
+    """From the number of a row to its inputs and what goes with them."""
+    ends = tf.constant(np.cumsum(rows.sizes))
+    starts = ends - rows.sizes
+    token_ids, segment_ids = map(
+        tf.constant, (rows.token_ids, rows.segment_ids)
     )
-    return steady(batches)
+    per_row, per_token = ([*map(tf.constant, p)] for p in (per_row, per_token))
 
+    def example(row):
+        tokens = slice(starts[row], ends[row])
+        inputs = {
+            "token_ids": token_ids[tokens],
+            "segment_ids": segment_ids[tokens],
+            "padding_mask": tf.ones_like(token_ids[tokens]),
+        }
+        return (
+            inputs,
+            *(part[tokens] for part in per_token),
+            *(part[row] for part in per_row),
+        )
 
-def _tokenized(texts, tokenizer, longest):
-    """All tokens in a row, int32, and how many each text has."""
-    parts = []
-    for start in range(0, len(texts), _TOKENIZE_TOGETHER):
-        part = list(texts[start : start + _TOKENIZE_TOGETHER])
-        parts.append(tokenize(part, tokenizer)[:, :longest])
-    tokens = tf.concat(parts, axis=0)
-    return tokens.flat_values.numpy(), tokens.row_lengths().numpy()
+    return example
 
 
 def _batch_count(sizes, limits, batch_size, drop_remainder) -> int:
@@ -131,3 +190,79 @@ def _batch_count(sizes, limits, batch_size, drop_remainder) -> int:
     if drop_remainder:
         return int((counts // batch_size).sum())
     return int((-(-counts // batch_size)).sum())
+
+
+def _first_piece_labels(sizes, starts, tags):
+    """Labels and weights of all tokens of all rows."""
+    offsets = np.repeat(np.cumsum(sizes) - sizes, [len(s) for s in starts])
+    starts = np.concatenate(starts)
+    kept = starts >= 0
+    positions = (offsets + starts)[kept]
+    labels = np.zeros(sizes.sum(), np.int32)
+    weights = np.zeros(sizes.sum(), np.float32)
+    labels[positions] = np.concatenate(tags)[kept]
+    weights[positions] = 1
+    return labels, weights
+
+
+def _check_counts(what, num_texts, num_labels, batch_size):
+    if not 0 < num_texts == num_labels or batch_size < 1:
+        raise UsageError(
+            f"There must be {what}, one label for each, and `batch_size` must "
+            f"be above zero. Received: {num_texts} {what}, {num_labels} "
+            f"labels, batch_size={batch_size}"
+        )
+
+
+def _checked_labels(labels):
+    labels = np.asarray(labels)
+    if labels.dtype.kind in "iu":
+        wrong, wanted = labels < 0, "not negative, where they are classes"
+    elif labels.dtype.kind == "f":
+        labels = labels.astype(np.float32)
+        wrong, wanted = ~np.isfinite(labels), "finite"
+    else:
+        raise UsageError(
+            "`labels` must be integers for classes, or floats. Received: "
+            f"dtype={labels.dtype}"
+        )
+    if wrong.any():
+        row = np.argwhere(wrong)[0][0]
+        raise UsageError(
+            f"`labels` must be {wanted}. Received: labels[{row}]="
+            f"{labels[row]}. Leave out texts that have no label."
+        )
+    return labels
+
+
+def _sample_weights(labels, class_weights):
+    weights = np.asarray(class_weights, np.float32)
+    if labels.ndim != 1 or labels.dtype.kind == "f":
+        raise UsageError(
+            "`class_weights` are for labels that are classes, int (n,). "
+            f"Received: labels of shape {labels.shape}, dtype={labels.dtype}"
+        )
+    valid = weights.ndim == 1 and np.isfinite(weights).all()
+    if not valid or (weights <= 0).any() or labels.max() >= len(weights):
+        raise UsageError(
+            "`class_weights` must be one number above zero for each of the "
+            f"{labels.max() + 1} classes or more. Received: "
+            f"class_weights={class_weights}"
+        )
+    return weights[labels]
+
+
+def _check_tags(words, tags):
+    for index, (sentence, row) in enumerate(zip(words, tags)):
+        if np.shape(row) != (len(sentence),):
+            raise UsageError(
+                "There must be one tag for each word. Received: "
+                f"{len(sentence)} words in words[{index}], and tags of shape "
+                f"{np.shape(row)}"
+            )
+        row = np.asarray(row)
+        if row.dtype.kind not in "iu" or (row < 0).any():
+            raise UsageError(
+                "Tags must be integers that are not negative. Received: "
+                f"tags[{index}]={row}"
+            )

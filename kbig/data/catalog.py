@@ -93,13 +93,16 @@ def load(name_or_path: str | os.PathLike, **options) -> Dataset:
     Args:
         name_or_path: a name in `EMBEDDED`; `tfds:<name>` or
             `tfds:<name>:<config>`; or the path of a table, an `.npz` file,
-            a text file, a folder of text files or a folder of class folders
-            of images.
+            a file of tagged words or a folder of them, a text file, a folder
+            of text files or a folder of class folders of images.
         **options: those of the kind of data. Tables: `text_column`,
-            `label_column`, `split_column`, or `kind="series"` with
-            `value_column`, `time_column`, `past`, `every`, `horizon`,
-            `period`. Arrays: `kind`, `class_names`. Folders of images:
-            `image_size`. tensorflow-datasets: `data_dir`, `image_size`.
+            `pair_column`, `label_column`, `split_column`, `task`
+            (`"classification"`, `"multilabel"` or `"regression"`), or
+            `kind="series"` with `value_column`, `time_column`, `past`,
+            `every`, `horizon`, `period`. Text files and tables without a
+            header: `kind="tags"` takes them for columns of tagged words.
+            Arrays: `kind`, `class_names`. Folders of images: `image_size`.
+            tensorflow-datasets: `data_dir`, `image_size`.
 
     Returns:
         A `Dataset`.

@@ -41,7 +41,7 @@ def read_corpus(path: pathlib.Path) -> Dataset:
     """
     found = [
         (split, document)
-        for split, file in _files(path)
+        for split, file in corpus_files(path)
         for document in split_documents(read_text(file))
     ]
     by_paragraph = _too_few_to_split(found)
@@ -119,7 +119,20 @@ def _paragraphs(found):
     ]
 
 
-def _files(path):
+def corpus_files(
+    path: pathlib.Path,
+) -> list[tuple[str | None, pathlib.Path]]:
+    """Finds the files of a corpus.
+
+    Args:
+        path: a file, or a folder as of `read_corpus`.
+
+    Returns:
+        Pairs of a split, or None where nothing is split yet, and a file.
+
+    Raises:
+        DataError: if a folder holds no text file.
+    """
     if path.is_file():
         return [(None, path)]
     files = [

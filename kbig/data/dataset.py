@@ -10,6 +10,8 @@ import tensorflow as tf
 from kbig.errors import UsageError
 
 SPLITS = ("train", "validation", "test")
+# What labels mean where only the kind of the data says it.
+_TASKS = {"corpus": "", "series": "", "tags": "tags"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +20,8 @@ class DatasetInfo:
 
     Args:
         name: its name in the catalogue, or the path that it was read from.
-        kind: `"image"`, `"text"`, `"sequence"`, `"series"` or `"corpus"`.
+        kind: `"image"`, `"text"`, `"tags"`, `"sequence"`, `"series"` or
+            `"corpus"`.
         shapes: shape of `x` and, where there is one, of `y` of one example;
             `None` stands for a size that varies.
         class_names: one name a class, at the index of its label; empty when
@@ -27,6 +30,8 @@ class DatasetInfo:
         licence: licence of the data, `"unknown"` for the caller's own.
         source: where the data come from.
         split: one sentence that says how the splits were made.
+        task: what the labels mean: `"classification"`, `"multilabel"`,
+            `"regression"` or `"tags"`; empty for a series or a corpus.
     """
 
     name: str
@@ -37,6 +42,7 @@ class DatasetInfo:
     licence: str
     source: str
     split: str
+    task: str = "classification"
 
     def to_dict(self) -> dict:
         """Returns the fields as values that `json.dumps` accepts."""
@@ -50,6 +56,7 @@ class DatasetInfo:
             "shapes": _join(self.shapes),
             "class_names": ", ".join(self.class_names) or "none",
             "sizes": _join(self.sizes),
+            "task": self.task or "none",
         }
         width = max(map(len, rows))
         return "\n".join(f"{key:<{width}}  {rows[key]}" for key in rows)
@@ -60,7 +67,10 @@ class Dataset:
     """Three unbatched splits and their description.
 
     Elements by kind: image `(uint8 (height, width, channels), int32)`; text
-    `(string, int32)`; sequence `(float32 (steps, channels), int32)`; series
+    `(string, int32)`, where the string may be a pair `(2,)` and the label
+    float32 `(classes,)` of 0 and 1 for the task multilabel, or float32 for
+    regression; tags `(string (words,), int32 (words,))`; sequence
+    `(float32 (steps, channels), int32)`; series
     `(float32 (steps, channels), float32 (horizon,))`; corpus one string a
     document, its paragraphs joined by newlines.
 
@@ -91,7 +101,9 @@ class Dataset:
 
         Returns:
             `(x, y)`: arrays of all examples in order. Strings come as an
-            object array of `str`. `y` is `None` for a corpus.
+            object array of `str`. `y` is `None` for a corpus. Of tagged
+            sentences `x` is an object array of tuples of `str`, and `y` an
+            object array of int32 arrays.
 
         Raises:
             UsageError: for any other split.
@@ -100,6 +112,8 @@ class Dataset:
             raise UsageError(
                 f"`split` must be one of {SPLITS}. Received: split={split!r}"
             )
+        if self.info.kind == "tags":
+            return _sentences(getattr(self, split))
         chunks = list(getattr(self, split).batch(256).as_numpy_iterator())
         if self.info.kind == "corpus":
             return _decoded(np.concatenate(chunks)), None
@@ -144,11 +158,13 @@ def from_parts(parts: dict[str, tf.data.Dataset], **info) -> Dataset:
 
     Args:
         parts: the unbatched data set of each split.
-        **info: the fields of `DatasetInfo` but `shapes` and `sizes`.
+        **info: the fields of `DatasetInfo` but `shapes` and `sizes`; the
+            task may be left to the kind.
 
     Returns:
         A `Dataset` whose shapes and sizes are those of `parts`.
     """
+    info.setdefault("task", _TASKS.get(info["kind"], "classification"))
     spec = parts["train"].element_spec
     spec = spec if isinstance(spec, tuple) else (spec,)
     info = DatasetInfo(
@@ -163,7 +179,16 @@ def from_parts(parts: dict[str, tf.data.Dataset], **info) -> Dataset:
 
 
 def _decoded(strings):
-    return np.array([text.decode() for text in strings], dtype=object)
+    texts = [text.decode() for text in strings.reshape(-1)]
+    return np.array(texts, dtype=object).reshape(strings.shape)
+
+
+def _sentences(dataset):
+    elements = list(dataset.as_numpy_iterator())
+    x, y = (np.empty(len(elements), dtype=object) for _ in range(2))
+    for row, (words, tags) in enumerate(elements):
+        x[row], y[row] = tuple(word.decode() for word in words), tags
+    return x, y
 
 
 def _join(values):

@@ -14,6 +14,9 @@ from kbig.data.images import read_image_folder
 from kbig.data.options import call_reader
 from kbig.data.reading import suffix_of
 from kbig.data.series import read_series
+from kbig.data.tags import SUFFIXES
+from kbig.data.tags import holds_tags
+from kbig.data.tags import read_tags
 from kbig.data.texts import read_texts
 from kbig.errors import UsageError
 
@@ -44,11 +47,21 @@ def _is_corpus(path):
     return suffix_of(path) == ".txt"
 
 
+def _is_tagged(path):
+    return holds_tags(path) if path.is_dir() else _file(*SUFFIXES)(path)
+
+
 FILE_KINDS = (
     FileKind(
         "a .csv, .tsv or .jsonl table (may be .gz or .xz)",
         _file(".csv", ".tsv", ".jsonl"),
-        {"text": read_texts, "series": read_series},
+        {"text": read_texts, "series": read_series, "tags": read_tags},
+    ),
+    FileKind(
+        "a .conll, .iob or .bio file of tagged words (may be .gz or .xz), or "
+        "a folder of them named after the splits",
+        _is_tagged,
+        {"tags": read_tags},
     ),
     FileKind(
         "an .npz file with x_train, y_train, x_test, y_test",
@@ -62,7 +75,7 @@ FILE_KINDS = (
     FileKind(
         "a .txt file (may be .gz or .xz) or a folder of them",
         _is_corpus,
-        {"corpus": read_corpus},
+        {"corpus": read_corpus, "tags": read_tags},
     ),
     FileKind(
         "a folder with one folder of images a class",

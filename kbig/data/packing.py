@@ -42,11 +42,7 @@ def pack_documents(
     # [[2, 7, 8, 3, 9, 3]]
     ```
     """
-    if sequence_length < 3:
-        raise UsageError(
-            "`sequence_length` must be 3 or more, for [CLS], a token and "
-            f"[SEP]. Received: sequence_length={sequence_length}"
-        )
+    _check_length(sequence_length)
     cls = np.array([cls_id], np.int32)
     sep = np.array([sep_id], np.int32)
     parts, used = [], sequence_length
@@ -65,6 +61,115 @@ def pack_documents(
         raise UsageError("`documents` must hold tokens. Received: none")
     parts.append(np.full(sequence_length - used, pad_id, np.int32))
     return np.concatenate(parts).reshape(-1, sequence_length)
+
+
+def pack_texts(
+    texts: Iterable[Sequence[int]],
+    sequence_length: int,
+    *,
+    cls_id: int,
+    sep_id: int,
+    pad_id: int,
+) -> dict[str, np.ndarray]:
+    """Packs several texts `[CLS] text [SEP]` into each row.
+
+    A model that `kbig.models.packed` returns treats each text as if it were
+    alone. The longest texts are placed first, each where it leaves least
+    room; longer ones than a row holds are split. The same texts give the
+    same rows.
+
+    Args:
+        texts: token ids without special tokens; empty ones are skipped.
+        sequence_length: tokens of a row.
+        cls_id: id of `[CLS]`.
+        sep_id: id of `[SEP]`.
+        pad_id: id of padding.
+
+    Returns:
+        int32 arrays of shape `(rows, sequence_length)`: `token_ids`;
+        `segment_ids`, all 0; `padding_mask`, 1 for tokens, so that its mean
+        is the share of the slots in use; `text_ids`, the number of the text
+        within the row from 1 on, 0 for padding; and `position_ids`, which
+        start at 0 in each text and are 0 for padding.
+
+    Raises:
+        UsageError: if `sequence_length` is below 3, or there is no token.
+
+    Example:
+    ```python
+    rows = pack_texts([[7, 8], [9]], 8, cls_id=2, sep_id=3, pad_id=0)
+    rows["token_ids"]  # [[2, 7, 8, 3, 2, 9, 3, 0]]
+    rows["text_ids"]  # [[1, 1, 1, 1, 2, 2, 2, 0]]
+    ```
+
+    Reference:
+        - [Krell et al., 2021](https://arxiv.org/abs/2107.02027)
+    """
+    _check_length(sequence_length)
+    texts = list(_split(texts, sequence_length - 2))
+    if not texts:
+        raise UsageError("`texts` must hold tokens. Received: none")
+    sizes = np.array([len(text) + 2 for text in texts])
+    row, number, start = _placed(sizes, sequence_length)
+    shape = (row.max() + 1, sequence_length)
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    slots = np.repeat(row * sequence_length + start, sizes) + within
+    firsts = row * sequence_length + start
+    inner = np.ones(len(slots), bool)
+    inner[np.cumsum(sizes) - 1] = inner[np.cumsum(sizes) - sizes] = False
+    token_ids = np.full(shape, pad_id, np.int32)
+    token_ids.flat[slots[inner]] = np.concatenate(texts)
+    token_ids.flat[firsts] = cls_id
+    token_ids.flat[firsts + sizes - 1] = sep_id
+    text_ids, position_ids = np.zeros((2, *shape), np.int32)
+    text_ids.flat[slots] = np.repeat(number, sizes)
+    position_ids.flat[slots] = within
+    return {
+        "token_ids": token_ids,
+        "segment_ids": np.zeros(shape, np.int32),
+        "padding_mask": (text_ids > 0).astype(np.int32),
+        "text_ids": text_ids,
+        "position_ids": position_ids,
+    }
+
+
+def _placed(sizes, capacity):
+    """Row, number within the row from 1 on, and first slot of each text."""
+    row, number, start = np.zeros((3, len(sizes)), np.int64)
+    # Rows by the room left in them; the set bits of `rooms` tell which of
+    # the lists are not empty.
+    by_room, rooms, filled = [[] for _ in range(capacity + 1)], 0, []
+    for text in np.argsort(-sizes, kind="stable").tolist():
+        size = int(sizes[text])
+        enough = rooms >> size << size
+        if enough:
+            room = (enough & -enough).bit_length() - 1
+            place = by_room[room].pop()
+            rooms ^= (not by_room[room]) << room
+        else:
+            room, place = capacity, len(filled)
+            filled.append(0)
+        filled[place] += 1
+        row[text], number[text] = place, filled[place]
+        start[text] = capacity - room
+        by_room[room - size].append(place)
+        rooms |= 1 << (room - size)
+    return row, number, start
+
+
+def _split(texts, longest):
+    for text in texts:
+        text = np.asarray(text, np.int32)
+        for begin in range(0, len(text), longest):
+            yield text[begin : begin + longest]
+
+
+def _check_length(sequence_length):
+    if sequence_length < 3:
+        raise UsageError(
+            "`sequence_length` must be 3 or more, for [CLS], a token and "
+            f"[SEP]. Received: sequence_length={sequence_length}"
+        )
 
 
 def _paragraphs(documents):

@@ -53,7 +53,8 @@ def assign_splits(
     Args:
         contents: the bytes of every example.
         given: the split of every example; `None` if nothing is split yet.
-        labels: the label of every example, where there are labels.
+        labels: the label of every example, where there are labels; or a
+            tuple of several.
         source: names the data in an error.
 
     Returns:
@@ -79,7 +80,7 @@ def assign_splits(
     position = np.array([content_position(contents[i]) for i in train])
     part = _parts(position, len(missing))
     if labels is not None:
-        part = _keep_labels(part, position, np.asarray(labels)[train])
+        part = _keep_labels(part, position, [labels[i] for i in train])
     if len(np.unique(part)) <= len(missing):
         raise DataError(
             f"{source}: too few distinct examples to split off "
@@ -101,7 +102,9 @@ def _parts(position, count):
 
 
 def _keep_labels(part, position, labels):
-    lost = ~np.isin(labels, labels[part == 0])
+    sets = [x if isinstance(x, tuple) else (x,) for x in labels]
+    seen = {x for several, p in zip(sets, part) if p == 0 for x in several}
+    lost = np.array([not seen.issuperset(several) for several in sets])
     return np.where(np.isin(position, position[lost]), 0, part)
 
 

@@ -55,7 +55,8 @@ def test_unknown_names_list_what_there_is_nearest_first():
     names = message.split("nearest first: ")[1].split(". ")[0].split(", ")
     assert names[0] == "fashion-mnist-small"
     assert set(names) == set(catalog.EMBEDDED)
-    for form in ("tfds:<name>", ".csv", ".npz", ".txt", "folder of images"):
+    forms = "tfds:<name>", ".csv", ".conll", ".npz", ".txt", "folder of images"
+    for form in forms:
         assert form in message
 
 
@@ -76,7 +77,7 @@ def test_unknown_forms_and_kinds(tmp_path):
     with pytest.raises(UsageError, match="none of the forms"):
         catalog.load(tmp_path / "t.pdf")
     (tmp_path / "t.txt").write_text("x")
-    with pytest.raises(UsageError, match="as corpus. Received: kind='image'"):
+    with pytest.raises(UsageError, match="as corpus, tags. Received: kind"):
         catalog.load(tmp_path / "t.txt", kind="image")
 
 

@@ -153,77 +153,11 @@ def test_position_zero_survives_the_padding_of_positions():
         {"max_predictions": 0},
         {"max_predictions": 17},
         {"max_predictions": 2, "special_ids": range(VOCABULARY)},
+        {"max_predictions": 2, "masking": "words"},
+        {"max_predictions": 2, "masking": "span"},
+        {"max_predictions": 2, "masking": "span", "continues": [False]},
     ],
 )
 def test_impossible_options_are_rejected(options):
     with pytest.raises(UsageError, match="Received"):
         mask(make_rows(2, 16), **options)
-
-
-def collect(rows, batch_size, steps=None, **options):
-    stream = masking.masked_batches(
-        rows, batch_size, max_predictions=4, **OPTIONS | options
-    )
-    stream = stream if steps is None else stream.take(steps)
-    return list(stream.as_numpy_iterator())
-
-
-def restored(batch):
-    """The token ids before masking."""
-    inputs, labels, weights = batch
-    ids = inputs["token_ids"].copy()
-    row, column = np.nonzero(weights)
-    ids[row, inputs["mask_positions"][row, column]] = labels[row, column]
-    return ids
-
-
-def test_evaluation_is_one_pass_in_order_with_fixed_masks():
-    rows = make_rows(10, 16, padding=3)
-    first, again = (collect(rows, 4) for _ in range(2))
-    assert [len(labels) for _, labels, _ in first] == [4, 4, 2]
-    np.testing.assert_array_equal(
-        np.concatenate([restored(batch) for batch in first]), rows
-    )
-    for one, two in zip(first, again):
-        np.testing.assert_array_equal(one[0]["token_ids"], two[0]["token_ids"])
-    np.testing.assert_array_equal(first[0][0]["padding_mask"], rows[:4] != PAD)
-    assert {v.dtype.name for v in first[0][0].values()} == {"int32"}
-
-
-def test_training_shows_every_row_once_a_pass_with_fresh_masks():
-    rows = make_rows(12, 16)
-    batches = collect(rows, 4, steps=6, training=True)
-    passes = [
-        np.concatenate([restored(batch) for batch in batches[begin:][:3]])
-        for begin in (0, 3)
-    ]
-    wanted = sorted(map(tuple, rows))
-    assert [sorted(map(tuple, p)) for p in passes] == [wanted, wanted]
-    assert np.any(passes[0] != passes[1]) and np.any(passes[0] != rows)
-    masks = [
-        {
-            tuple(row): tuple(positions)
-            for batch in batches[begin:][:3]
-            for row, positions in zip(
-                restored(batch), batch[0]["mask_positions"]
-            )
-        }
-        for begin in (0, 3)
-    ]
-    assert masks[0] != masks[1]
-
-
-def test_training_resumes_at_any_step():
-    rows = make_rows(10, 16)
-    straight = collect(rows, 4, steps=7, training=True, seed=5)
-    resumed = collect(rows, 4, steps=2, training=True, seed=5, first_step=5)
-    for one, two in zip(straight[5:], resumed):
-        np.testing.assert_array_equal(one[0]["token_ids"], two[0]["token_ids"])
-        np.testing.assert_array_equal(one[1], two[1])
-
-
-def test_rows_must_be_there():
-    with pytest.raises(UsageError, match="shape"):
-        collect(np.zeros((0, 8)), 4)
-    with pytest.raises(UsageError, match="batch_size=0"):
-        collect(make_rows(4, 8), 0)

@@ -1,7 +1,11 @@
+import time
+
 import numpy as np
 import pytest
 
+from kbig.data import catalog
 from kbig.data.packing import pack_documents
+from kbig.data.packing import pack_texts
 from kbig.errors import UsageError
 
 IDS = {"cls_id": 2, "sep_id": 3, "pad_id": 0}
@@ -59,3 +63,83 @@ def test_what_cannot_be_packed_is_rejected():
         pack_documents([[[5]]], 2, **IDS)
     with pytest.raises(UsageError, match="hold tokens"):
         pack_documents([[[]], []], 8, **IDS)
+
+
+def test_texts_worked_out_by_hand():
+    # Framed they take 5, 4, 3 and 4 of 8 slots; the second is split.
+    rows = pack_texts([[11, 12, 13], [14, 15], [16], [17, 18]], 8, **IDS)
+    assert {name: array.tolist() for name, array in rows.items()} == {
+        "token_ids": [
+            [2, 11, 12, 13, 3, 2, 16, 3],
+            [2, 14, 15, 3, 2, 17, 18, 3],
+        ],
+        "segment_ids": [[0] * 8] * 2,
+        "padding_mask": [[1] * 8] * 2,
+        "text_ids": [[1, 1, 1, 1, 1, 2, 2, 2], [1, 1, 1, 1, 2, 2, 2, 2]],
+        "position_ids": [[0, 1, 2, 3, 4, 0, 1, 2], [0, 1, 2, 3] * 2],
+    }
+
+
+def test_long_texts_are_split_and_empty_ones_skipped():
+    rows = pack_texts([[], [11, 12, 13, 14, 15], []], 5, **IDS)
+    np.testing.assert_array_equal(
+        rows["token_ids"], [[2, 11, 12, 13, 3], [2, 14, 15, 3, 0]]
+    )
+    np.testing.assert_array_equal(rows["padding_mask"][1], [1, 1, 1, 1, 0])
+    np.testing.assert_array_equal(rows["text_ids"][1], [1, 1, 1, 1, 0])
+    np.testing.assert_array_equal(rows["position_ids"][1], [0, 1, 2, 3, 0])
+
+
+@pytest.mark.parametrize("sequence_length", [3, 17, 64])
+def test_texts_are_whole_and_there_once(sequence_length):
+    generator = np.random.default_rng(0)
+    sizes = generator.integers(0, sequence_length - 1, 300)
+    number = iter(range(10, 10**6))
+    texts = [[next(number) for _ in range(size)] for size in sizes]
+    rows = pack_texts(texts, sequence_length, **IDS)
+    assert {array.dtype.name for array in rows.values()} == {"int32"}
+    found = []
+    for ids, text_ids, positions in zip(
+        rows["token_ids"], rows["text_ids"], rows["position_ids"]
+    ):
+        for text in range(1, text_ids.max() + 1):
+            framed = ids[text_ids == text].tolist()
+            assert framed[0] == 2 and framed[-1] == 3
+            assert positions[text_ids == text].tolist() == list(
+                range(len(framed))
+            )
+            found.append(framed[1:-1])
+        assert not ids[text_ids == 0].any()
+        # In one piece each: the numbers rise, and padding comes last.
+        assert set(np.diff(text_ids[text_ids > 0])) <= {0, 1}
+        assert not np.any(np.diff(text_ids == 0) < 0)
+    assert sorted(found) == sorted(filter(None, texts))
+
+
+@pytest.mark.parametrize("sequence_length", [128, 512])
+def test_austen_fills_the_rows(sequence_length):
+    # Words stand for tokens.
+    documents, _ = catalog.load("austen").arrays("train")
+    paragraphs = "\n".join(documents).split("\n")
+    texts = [np.ones(len(text.split()), np.int32) for text in paragraphs]
+    rows = pack_texts(texts, sequence_length, **IDS)
+    assert (rows["token_ids"] == 1).sum() == sum(map(len, texts))
+    assert rows["padding_mask"].mean() >= 0.98
+
+
+def test_a_hundred_thousand_texts_are_packed_quickly():
+    generator = np.random.default_rng(0)
+    texts = [
+        np.ones(size, np.int32) for size in generator.geometric(0.02, 10**5)
+    ]
+    started = time.process_time()
+    rows = pack_texts(texts, 128, **IDS)
+    assert time.process_time() - started < 5
+    assert rows["padding_mask"].mean() >= 0.99
+
+
+def test_texts_that_cannot_be_packed_are_rejected():
+    with pytest.raises(UsageError, match="sequence_length=2"):
+        pack_texts([[5]], 2, **IDS)
+    with pytest.raises(UsageError, match="hold tokens"):
+        pack_texts([[], []], 8, **IDS)

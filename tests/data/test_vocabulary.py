@@ -3,11 +3,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from kbig.data import encoding
 from kbig.data import vocabulary
 from kbig.errors import DataError
 from kbig.errors import UsageError
+from tests.data.oracles import hugging_face
 
 
 def test_vocabulary_has_the_size_and_begins_with_the_special_tokens(tokens):
@@ -87,3 +90,83 @@ def test_broken_vocabularies_name_the_line(content, message, tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=message):
         vocabulary.load_vocabulary(path)
+
+
+def chinese_sentences(characters=1200):
+    """Sentences of many distinct characters, with Latin words and stops."""
+    symbols = [chr(0x4E00 + 7 * number) for number in range(characters)]
+    for begin in range(0, characters, 10):
+        yield "".join(symbols[begin : begin + 10]) + "，用 Keras 训练。"
+
+
+def test_a_chinese_corpus_gets_all_of_its_characters():
+    sentences = list(chinese_sentences()) * 3
+    tokens = vocabulary.train_vocabulary(sentences, 1800)
+    distinct = {c for text in sentences for c in text} - set(" Keras")
+    assert distinct <= set(tokens) and len(tokens) <= 1800
+    # Chinese characters are words, so nothing continues them.
+    assert not any(
+        ord(c) >= 0x3400 for t in tokens if t.startswith("##") for c in t
+    )
+    bert_tokenizer = encoding.tokenizer(tokens)
+    oracle = hugging_face(tokens)
+    for ids, text in zip(
+        encoding.tokenize(sentences[:200], bert_tokenizer).to_list(), sentences
+    ):
+        assert ids == oracle.encode(text, add_special_tokens=False).ids
+        assert tokens.index("[UNK]") not in ids
+
+
+def test_chinese_words_of_real_sentences_are_single_characters():
+    sentences = [
+        "《红楼梦》是中国古典小说。",
+        "北京大学有三万名学生！",
+        "模型在 2024 年用 BERT 训练。",
+    ]
+    tokens = vocabulary.train_vocabulary(sentences * 2, 200)
+    ids = encoding.tokenize(sentences, encoding.tokenizer(tokens)).to_list()
+    assert [tokens[i] for i in ids[0]] == list(sentences[0])
+    assert [tokens[i] for i in ids[1]] == list(sentences[1])
+    oracle = hugging_face(tokens)
+    assert ids == [
+        oracle.encode(text, add_special_tokens=False).ids for text in sentences
+    ]
+
+
+def test_rare_chinese_characters_leave_room_in_an_english_corpus(texts):
+    rare = "".join(chr(0x4E00 + number) for number in range(3000))
+    tokens = vocabulary.train_vocabulary([*texts, rare], 1000)
+    characters = [token for token in tokens if len(token) == 1]
+    # Of the 995 that are not special a half, and some for the Chinese share.
+    share = len(rare) / len("".join([*texts, rare]).replace(" ", ""))
+    assert share < 0.1 and len(characters) <= 995 * (1 + share) / 2
+    assert sum(len(token.removeprefix("##")) > 1 for token in tokens) > 300
+    assert set("abcdefghijklmnopqrstuvwxyz") <= set(characters)
+
+
+def test_texts_are_gone_through_anew_or_held():
+    class Texts:
+        count = 0
+
+        def __iter__(self):
+            self.count += 1
+            yield from ["abc abc ab"]
+
+    anew = Texts()
+    expected = vocabulary.train_vocabulary(["abc abc ab"], 11)
+    assert vocabulary.train_vocabulary(anew, 11) == expected
+    assert anew.count == 3
+    assert vocabulary.train_vocabulary(iter(["abc abc ab"]), 11) == expected
+
+
+def test_accents_are_kept_without_case_on_request():
+    tokens = vocabulary.train_vocabulary(["É É e"], 20, strip_accents=False)
+    assert set(tokens[5:]) == {"é", "e"}
+
+
+def test_continuing_pieces_and_fingerprints():
+    tokens = ("[PAD]", "low", "##er", "#", "##")
+    pieces = vocabulary.continuing_pieces(tokens)
+    np.testing.assert_array_equal(pieces, [False, False, True, False, True])
+    digest = hashlib.sha256(b"[PAD]\nlow\n##er\n#\n##\n").hexdigest()
+    assert vocabulary.fingerprint(tokens) == digest
