@@ -7,6 +7,9 @@ import numpy as np
 
 from kbig.evaluation import ClassificationReport
 from kbig.evaluation import ForecastReport
+from kbig.evaluation import MultilabelReport
+from kbig.evaluation import RegressionReport
+from kbig.evaluation import TaggingReport
 from kbig.evaluation import probabilities
 from kbig.export.report import VerifyReport
 from kbig.reporting import Details
@@ -15,6 +18,7 @@ from kbig.reporting import Prediction
 from kbig.reporting import Predictions
 from kbig.reporting import Preformatted
 from kbig.reporting import Section
+from kbig.reporting import Table
 from kbig.reporting import plots
 
 _WIDE_CLASSES = 12
@@ -65,6 +69,24 @@ def classification(report: ClassificationReport) -> Section:
         ],
         f"{rows:,} rows that were never trained on.",
     )
+
+
+def multilabel(report: MultilabelReport) -> Section:
+    """The metrics and the classes' scores."""
+    lead = f"{report.rows:,} rows that were never trained on."
+    return Section("Test", report.tables(), lead)
+
+
+def regression(report: RegressionReport) -> Section:
+    """Correlations and errors."""
+    lead = f"{report.rows:,} rows that were never trained on."
+    return Section("Test", report.tables(), lead)
+
+
+def tagging(report: TaggingReport) -> Section:
+    """The metrics and the scores of the types of spans."""
+    lead = f"{report.sentences:,} sentences that were never trained on."
+    return Section("Test", report.tables(), lead)
 
 
 def forecasts(
@@ -123,16 +145,92 @@ def predictions(
     """What a classifier said about single texts.
 
     Args:
-        texts: a few texts.
+        texts: a few texts, or `(texts, 2)` for pairs.
         logits: float `(texts, classes)`.
         labels: int `(texts,)`.
         class_names: in the order of the logits.
     """
     examples = [
-        Prediction(text, dict(zip(class_names, row)), class_names[label])
+        Prediction(
+            _shown(text), dict(zip(class_names, row)), class_names[label]
+        )
         for text, row, label in zip(texts, probabilities(logits), labels)
     ]
     return Section("Examples", [Predictions(examples)])
+
+
+def multilabel_predictions(
+    texts: Sequence[str],
+    logits: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+) -> Section:
+    """What a multi-label classifier said about single texts.
+
+    Args:
+        texts: a few texts, or `(texts, 2)` for pairs.
+        logits: float `(texts, classes)`.
+        labels: 0 or 1, `(texts, classes)`.
+        class_names: in the order of the logits.
+    """
+
+    def names(chosen):
+        return ", ".join(np.array(class_names)[np.asarray(chosen, bool)]) or "–"
+
+    rows = [
+        (_shown(text), names(row > 0), names(label))
+        for text, row, label in zip(texts, logits, labels)
+    ]
+    return Section(
+        "Examples", [Table("Texts", ("text", "predicted", "label"), rows)]
+    )
+
+
+def regression_predictions(
+    texts: Sequence[str], outputs: np.ndarray, targets: np.ndarray
+) -> Section:
+    """What a regression said about single texts.
+
+    Args:
+        texts: a few texts, or `(texts, 2)` for pairs.
+        outputs: float `(texts,)` or `(texts, 1)`.
+        targets: float `(texts,)`.
+    """
+    rows = [
+        (_shown(text), float(output), float(target))
+        for text, output, target in zip(texts, np.ravel(outputs), targets)
+    ]
+    return Section(
+        "Examples", [Table("Texts", ("text", "predicted", "target"), rows)]
+    )
+
+
+def tag_predictions(
+    words: Sequence[Sequence[str]],
+    predicted: Sequence[np.ndarray],
+    tags: Sequence[np.ndarray],
+    class_names: Sequence[str],
+) -> Section:
+    """What a tagger said about the words of single sentences.
+
+    Args:
+        words: a few sentences.
+        predicted: int `(words,)` for each.
+        tags: likewise.
+        class_names: one a tag.
+    """
+    tables = [
+        Table(
+            f"Sentence {number}",
+            ("word", "predicted", "tag"),
+            [
+                (word, class_names[guess], class_names[tag])
+                for word, guess, tag in zip(*sentence)
+            ],
+        )
+        for number, sentence in enumerate(zip(words, predicted, tags), start=1)
+    ]
+    return Section("Examples", tables)
 
 
 def image_predictions(
@@ -164,3 +262,7 @@ def details(texts: Mapping[str, str], title: str = "This run") -> Section:
         title,
         [Details(name, Preformatted(text)) for name, text in texts.items()],
     )
+
+
+def _shown(text):
+    return text if isinstance(text, str) else " ⟷ ".join(text)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from kbig import evaluation
 from kbig.errors import GateError
@@ -25,6 +26,23 @@ def test_classification_equals_hand_arithmetic():
     assert no == pytest.approx((1 / 2, 1.0, 2 / 3, 1))
     assert yes == pytest.approx((1.0, 2 / 3, 0.8, 3))
     assert report.macro_f1 == pytest.approx((2 / 3 + 0.8) / 2)
+    # (TP TN - FP FN) / sqrt((TP+FP) (TP+FN) (TN+FP) (TN+FN))
+    assert report.matthews == pytest.approx(2 / np.sqrt(2 * 3 * 1 * 2))
+    low, high = report.interval
+    assert 0 <= low < 3 / 4 < high <= 1
+    shown = dict(report.tables()[0].rows)
+    assert shown["accuracy"] == 3 / 4
+    assert shown["accuracy, 95 % interval to"] == high
+
+
+def test_the_loss_is_that_of_scikit_learn():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(50, 4)) * 5
+    labels = generator.integers(4, size=50)
+    report = evaluation.classification(logits, labels, "abcd")
+    assert report.loss == pytest.approx(
+        metrics.log_loss(labels, evaluation.probabilities(logits))
+    )
 
 
 def test_a_class_without_test_rows_is_kept():
@@ -37,15 +55,21 @@ def test_a_class_without_test_rows_is_kept():
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(UsageError, match=r"Received: \(4, 2\)"):
         evaluation.classification(LOGITS, LABELS, ("a", "b", "c"))
+    with pytest.raises(UsageError, match="Received: none"):
+        evaluation.classification(np.zeros((0, 2)), LABELS[:0], ("a", "b"))
 
 
-def test_forecasting_averages_absolute_errors():
-    targets = np.array([[1.0, 2.0], [3.0, 5.0]])
-    report = evaluation.forecasting(
-        {"zero": np.zeros((2, 2)), "right": targets}, targets
-    )
-    assert report.errors == {"zero": 11 / 4, "right": 0.0}
-    assert [row[0] for row in report.tables()[0].rows] == ["right", "zero"]
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        ([0, 1, 2, 1], r"0 to 1. Received: labels\[2\]=2"),
+        ([-1, 1, 1, 1], r"0 to 1. Received: labels\[0\]=-1"),
+        ([0.0, 1.0, 1.0, 1.0], "integers. Received: dtype=float64"),
+    ],
+)
+def test_labels_out_of_range_are_refused(labels, message):
+    with pytest.raises(UsageError, match=message):
+        evaluation.classification(LOGITS, labels, ("no", "yes"))
 
 
 def test_probabilities_survive_large_logits():
