@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -11,7 +12,16 @@ from kbig.errors import UsageError
 from kbig.models.arguments import check_choice
 
 STRATEGIES = ("auto", "none", "mirrored", "multiworker")
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+ONEDNN_BFLOAT16 = "onednn_bfloat16"
+PRECISIONS = (
+    "auto",
+    "float32",
+    "mixed_bfloat16",
+    "mixed_float16",
+    ONEDNN_BFLOAT16,
+)
+# Flags of Linux on x86 for matrix products in bfloat16, the best first.
+BFLOAT16_FEATURES = ("amx_bf16", "avx512_bf16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,17 +32,21 @@ class Devices:
         capabilities: the CUDA compute capability of each GPU, as (8, 0); None
             where the driver does not tell.
         num_workers: machines in the cluster that TF_CONFIG describes.
+        cpu_features: those of `BFLOAT16_FEATURES` that the CPU has, and
+            oneDNN may use.
     """
 
     capabilities: tuple[tuple[int, int] | None, ...] = ()
     num_workers: int = 1
+    cpu_features: tuple[str, ...] = ()
 
 
 def present_devices(environment: Mapping[str, str] = os.environ) -> Devices:
-    """Looks at this machine's GPUs and at TF_CONFIG.
+    """Looks at this machine's GPUs and CPU, and at TF_CONFIG.
 
     Args:
-        environment: where to look TF_CONFIG up.
+        environment: where to look up TF_CONFIG, and TF_ENABLE_ONEDNN_OPTS,
+            which switches oneDNN off.
 
     Returns:
         The devices.
@@ -49,7 +63,35 @@ def present_devices(environment: Mapping[str, str] = os.environ) -> Devices:
         tf.config.experimental.get_device_details(gpu).get("compute_capability")
         for gpu in tf.config.list_physical_devices("GPU")
     )
-    return Devices(capabilities, count_workers(environment.get("TF_CONFIG")))
+    with_onednn = environment.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
+    return Devices(
+        capabilities,
+        count_workers(environment.get("TF_CONFIG")),
+        bfloat16_features(_cpu_description()) if with_onednn else (),
+    )
+
+
+def bfloat16_features(description: str) -> tuple[str, ...]:
+    """Finds what a CPU has for matrix products in bfloat16.
+
+    Args:
+        description: the text of Linux's `/proc/cpuinfo`.
+
+    Returns:
+        Those of `BFLOAT16_FEATURES` that every core has.
+
+    Example:
+    ```python
+    bfloat16_features("flags : fpu avx512_bf16")  # ("avx512_bf16",)
+    ```
+    """
+    cores = [
+        set(line.split(":", 1)[1].split())
+        for line in description.splitlines()
+        if line.startswith("flags") and ":" in line
+    ]
+    common = set.intersection(*cores) if cores else set()
+    return tuple(name for name in BFLOAT16_FEATURES if name in common)
 
 
 def count_workers(tf_config: str | None) -> int:
@@ -120,18 +162,27 @@ def choose_strategy(requested: str, devices: Devices) -> tuple[str, str]:
     return "none", "one GPU" if num_gpus else "no GPU"
 
 
-def choose_precision(requested: str, devices: Devices) -> tuple[str, str]:
-    """Chooses a dtype policy that every GPU present computes fast in.
+def choose_precision(
+    requested: str,
+    devices: Devices,
+    pays_on_cpu: bool = False,
+    xla: str | bool = "auto",
+) -> tuple[str, str]:
+    """Chooses a precision that every device present computes fast in.
 
     Args:
         requested: one of `PRECISIONS`.
         devices: what there is.
+        pays_on_cpu: whether the model is one that oneDNN's bfloat16 makes
+            faster on a CPU that has it.
+        xla: what is requested of XLA, which oneDNN's rewrite does not reach.
 
     Returns:
-        The policy's name and the reason.
+        The precision's name and the reason.
 
     Raises:
-        UsageError: when the request is unknown.
+        UsageError: when the request is unknown, or is oneDNN's bfloat16
+            beside a GPU or with XLA.
 
     Example:
     ```python
@@ -139,15 +190,25 @@ def choose_precision(requested: str, devices: Devices) -> tuple[str, str]:
     ```
     """
     check_choice("precision", requested, PRECISIONS)
-    if requested == "mixed_float16" and not devices.capabilities:
-        return requested, "as requested; slow, since CPUs emulate float16"
+    if requested == ONEDNN_BFLOAT16:
+        _check_rewrite(devices, xla)
     if requested != "auto":
-        return requested, "as requested"
-    if not devices.capabilities:
-        return "float32", "no GPU"
-    if None in devices.capabilities:
+        return requested, "as requested" + _warning(requested, devices)
+    if devices.capabilities:
+        return _gpu_precision(devices.capabilities)
+    if not devices.cpu_features:
+        return "float32", "no GPU, no bfloat16 on this CPU"
+    if not pays_on_cpu:
+        return "float32", "no GPU; bfloat16 pays for some models only"
+    if xla is True:
+        return "float32", "no GPU; oneDNN's bfloat16 does not reach into XLA"
+    return ONEDNN_BFLOAT16, f"no GPU; this CPU has {devices.cpu_features[0]}"
+
+
+def _gpu_precision(capabilities) -> tuple[str, str]:
+    if None in capabilities:
         return "float32", "a GPU does not tell its compute capability"
-    weakest = min(devices.capabilities)
+    weakest = min(capabilities)
     reason = f"compute capability {weakest[0]}.{weakest[1]}"
     if weakest >= (8, 0):
         return "mixed_bfloat16", reason
@@ -156,11 +217,30 @@ def choose_precision(requested: str, devices: Devices) -> tuple[str, str]:
     return "float32", f"{reason} has no tensor cores"
 
 
+def _warning(requested: str, devices: Devices) -> str:
+    if requested == "mixed_float16" and not devices.capabilities:
+        return "; slow, since CPUs emulate float16"
+    if requested == ONEDNN_BFLOAT16 and not devices.cpu_features:
+        return "; slow, since this CPU has no bfloat16"
+    return ""
+
+
+def _check_rewrite(devices: Devices, xla: str | bool) -> None:
+    if devices.capabilities or xla is True:
+        raise UsageError(
+            "oneDNN's bfloat16 is for CPUs, and does not reach into XLA. "
+            f'Received: precision="{ONEDNN_BFLOAT16}", xla={xla!r}, '
+            f"{len(devices.capabilities)} GPUs. "
+            'Pass precision="mixed_bfloat16", or leave XLA off.'
+        )
+
+
 def choose_xla(
     requested: str | bool,
     devices: Devices,
     num_replicas: int,
     pays_on_cpu: bool = False,
+    precision: str = "float32",
 ) -> tuple[bool, str]:
     """Chooses whether XLA compiles the training step.
 
@@ -169,6 +249,7 @@ def choose_xla(
         devices: what there is.
         num_replicas: copies of the model that train in step.
         pays_on_cpu: whether the model is one that XLA makes faster on a CPU.
+        precision: what `choose_precision` chose.
 
     Returns:
         Whether to compile and the reason.
@@ -196,6 +277,13 @@ def choose_xla(
         return False, f"fails with {num_replicas} replicas"
     if devices.capabilities:
         return True, "one GPU"
+    if precision == ONEDNN_BFLOAT16:
+        return False, "oneDNN's bfloat16 is faster, and excludes it"
     if pays_on_cpu:
         return True, "pays for this model on a CPU"
     return False, "no GPU; on a CPU it pays for some models only"
+
+
+def _cpu_description() -> str:
+    path = pathlib.Path("/proc/cpuinfo")
+    return path.read_text("utf-8", "replace") if path.is_file() else ""

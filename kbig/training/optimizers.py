@@ -1,6 +1,11 @@
-"""AdamW as BERT uses it."""
+"""AdamW as BERT uses it, with one native kernel a variable."""
+
+import re
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
 from kbig.errors import UsageError
 
@@ -9,16 +14,53 @@ from kbig.errors import UsageError
 NOT_DECAYED = r"(^|/)(\w*bias|gamma|beta|scale)(/replica_\d+)?(:\d+)?$"
 
 
+def rate_factor(path: str, multipliers: Mapping[str, float]) -> float:
+    """Finds the factor of a variable's learning rate.
+
+    Args:
+        path: of the variable, as `"dense/kernel"`.
+        multipliers: regular expressions and the factors of the variables
+            whose path they are found in; the first that is found wins.
+
+    Returns:
+        The factor; 1.0 where no expression is found.
+
+    Example:
+    ```python
+    rate_factor("encoder/kernel", {"encoder/": 0.1})  # 0.1
+    ```
+    """
+    for pattern, factor in multipliers.items():
+        if re.search(pattern, path):
+            return factor
+    return 1.0
+
+
 @keras.saving.register_keras_serializable("kbig")
 class SelectiveAdamW(keras.optimizers.AdamW):
     """AdamW that never decays biases and normalization weights.
 
     Keras forgets `exclude_from_weight_decay` when it saves an optimizer; this
-    class makes the exclusion again when it is loaded.
+    class makes the exclusion again when it is loaded. Variables, their order
+    and the numbers are those of `keras.optimizers.AdamW`, but for:
+
+    - One native kernel updates a variable and its moments, where Keras makes
+      a dozen passes over them. With `amsgrad` Keras's code runs.
+    - Gradients of embeddings, which TensorFlow hands over as slices, are
+      summed first. Keras adds the squares of slices of the same row, and so
+      takes second moments and the clipping norm too large or too small.
+    - Gradient accumulation works under a `tf.distribute` strategy.
 
     Args:
         *args: as of `keras.optimizers.AdamW`.
+        multipliers: regular expressions on `variable.path`, and the factor
+            of the learning rate, and so of the decay, where one is found;
+            the first wins. A mapping, or a sequence of pairs.
         **kwargs: as of `keras.optimizers.AdamW`.
+
+    Raises:
+        UsageError: when a multiplier is negative or its expression wrong, or
+            when `use_ema` and `gradient_accumulation_steps` meet.
 
     Example:
     ```python
@@ -26,9 +68,145 @@ class SelectiveAdamW(keras.optimizers.AdamW):
     ```
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(
+        self,
+        *args,
+        multipliers: Mapping[str, float] | Sequence | None = None,
+        **kwargs,
+    ):
         super().__init__(*args, **kwargs)
+        multipliers = dict(multipliers or {})
+        _check_multipliers(multipliers)
+        _check_accumulation(self.gradient_accumulation_steps, self.use_ema)
+        # A tuple: Keras would turn a dict into one that it tracks.
+        self.multipliers = tuple(multipliers.items())
         self.exclude_from_weight_decay(var_names=[NOT_DECAYED])
+
+    def build(self, variables):
+        """Makes the variables, and finds each weight's factor."""
+        if not self.built:
+            multipliers = dict(self.multipliers)
+            self._factors = tuple(
+                rate_factor(getattr(v, "path", v.name), multipliers)
+                for v in variables
+            )
+        super().build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one weight and its moments."""
+        index = self._get_variable_index(variable)
+        dtype = variable.dtype
+        rate = tf.cast(learning_rate, dtype) * self._factors[index]
+        if self.amsgrad:
+            super().update_step(gradient, variable, rate)
+            return
+        step = tf.cast(self.iterations + 1, dtype)
+        beta_1, beta_2 = (
+            tf.cast(self.beta_1, dtype),
+            tf.cast(self.beta_2, dtype),
+        )
+        # Its epsilon is added where Keras adds it: to the root of the second
+        # moment before that is corrected for its bias.
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(beta_1, step),
+            beta2_power=tf.pow(beta_2, step),
+            lr=rate,
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.cast(self.epsilon, dtype),
+            grad=tf.cast(gradient, dtype),
+        )
+
+    def get_config(self):
+        """Returns the arguments."""
+        return {**super().get_config(), "multipliers": self.multipliers}
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        grads = [tf.convert_to_tensor(gradient) for gradient in grads]
+        if self.gradient_accumulation_steps:
+            self._accumulate(grads, trainable_variables)
+        else:
+            super()._backend_apply_gradients(grads, trainable_variables)
+
+    def _accumulate(self, grads, trainable_variables):
+        """Adds the gradients up, and takes a step every so many batches.
+
+        Keras enters the strategy's merge call within a condition, which
+        TensorFlow forbids; here the condition is within the merge call.
+        """
+        count = self.gradient_accumulation_steps
+        takes_step = (self._iterations + 1) % count == 0
+        sums = [
+            self._accumulated_gradients[self._get_variable_index(variable)]
+            + gradient
+            for gradient, variable in self._all_reduce_sum_gradients(
+                zip(grads, trainable_variables)
+            )
+        ]
+        # Clipped here, where the numbers are one replica's tensors.
+        gradients = tf.cond(
+            takes_step,
+            lambda: self._clip_gradients([total / count for total in sums]),
+            lambda: sums,
+        )
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            self._step_or_keep,
+            self._distribution_strategy,
+            gradients,
+            [_native(variable) for variable in trainable_variables],
+            takes_step,
+            self.learning_rate,
+        )
+
+    def _step_or_keep(
+        self, distribution, gradients, variables, takes_step, learning_rate
+    ):
+        accumulators = [
+            self._accumulated_gradients[self._get_variable_index(v)].value
+            for v in variables
+        ]
+
+        def update(variable, assign, *args):
+            distribution.extended.update(
+                variable, assign, args=args, group=False
+            )
+
+        def step():
+            self._decay(distribution, variables)
+            self._distributed_tf_update_step(
+                distribution, list(zip(gradients, variables)), learning_rate
+            )
+            for accumulator in accumulators:
+                update(accumulator, lambda v: v.assign(tf.zeros_like(v)))
+
+        def keep():
+            for accumulator, gradient in zip(accumulators, gradients):
+                update(accumulator, lambda v, g: v.assign(g), gradient)
+
+        tf.cond(
+            distribution.experimental_local_results(takes_step)[0], step, keep
+        )
+
+    def _apply_weight_decay(self, variables):
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            self._decay,
+            self._distribution_strategy,
+            [_native(variable) for variable in variables],
+        )
+
+    def _decay(self, distribution, variables):
+        def decay(variable):
+            factor = self._factors[self._get_variable_index(variable)]
+            rate = tf.cast(self.learning_rate, variable.dtype)
+            share = rate * (self.weight_decay * factor)
+            variable.assign_sub(variable * share)
+
+        for variable in variables:
+            if self.weight_decay and self._use_weight_decay(variable):
+                distribution.extended.update(variable, decay, group=False)
 
 
 def adamw(
@@ -36,9 +214,15 @@ def adamw(
     weight_decay: float = 0.01,
     epsilon: float = 1e-6,
     global_clipnorm: float | None = None,
+    multipliers: Mapping[str, float] | None = None,
     **options,
-) -> keras.optimizers.AdamW:
+) -> SelectiveAdamW:
     """Makes the optimizer of BERT: AdamW that spares biases and norms.
+
+    With `gradient_accumulation_steps=n` the gradients of n batches are
+    averaged, and every n-th batch ends with a step, as of one batch n times
+    as large. A schedule counts batches, as it does in Keras: `total_steps`
+    is that of `fit`. It also works under a strategy and with `jit_compile`.
 
     Args:
         learning_rate: a number or a schedule.
@@ -47,13 +231,18 @@ def adamw(
         epsilon: added to the root of the second moment.
         global_clipnorm: largest norm of all gradients together; BERT used
             1.0. None does not clip.
+        multipliers: regular expressions on `variable.path`, and the factor
+            of the learning rate, and so of the decay, where one is found;
+            the first wins.
         **options: further ones of `keras.optimizers.AdamW`.
 
     Returns:
         A `keras.optimizers.AdamW`, not yet built.
 
     Raises:
-        UsageError: when the weight decay is negative.
+        UsageError: when the weight decay or a multiplier is negative, an
+            expression is wrong, or `use_ema` and
+            `gradient_accumulation_steps` meet.
 
     Example:
     ```python
@@ -75,5 +264,37 @@ def adamw(
         weight_decay=weight_decay,
         epsilon=epsilon,
         global_clipnorm=global_clipnorm,
+        multipliers=multipliers,
         **options,
     )
+
+
+def _native(variable) -> tf.Variable:
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _check_multipliers(multipliers: Mapping) -> None:
+    for pattern, factor in multipliers.items():
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise UsageError(
+                "`multipliers` must map regular expressions to factors. "
+                f"Received: {pattern!r}, which is wrong: {error}. Escape what "
+                "is meant literally with `re.escape`."
+            ) from error
+        if not factor >= 0:
+            raise UsageError(
+                "The factors of `multipliers` must not be negative. Received: "
+                f"{pattern!r}: {factor!r}. Pass 0.0 to leave weights as they "
+                "are."
+            )
+
+
+def _check_accumulation(steps: int | None, use_ema: bool) -> None:
+    if steps and use_ema:
+        raise UsageError(
+            "`use_ema` averages after every batch, also where accumulated "
+            "gradients wait. Received: use_ema=True, "
+            f"gradient_accumulation_steps={steps}. Pass one of them."
+        )

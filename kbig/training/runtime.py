@@ -11,10 +11,13 @@ import keras
 import tensorflow as tf
 
 from kbig.errors import UsageError
+from kbig.training.devices import ONEDNN_BFLOAT16
 from kbig.training.devices import choose_precision
 from kbig.training.devices import choose_strategy
 from kbig.training.devices import choose_xla
 from kbig.training.devices import present_devices
+
+_REWRITE = "auto_mixed_precision_onednn_bfloat16"
 
 
 @dataclasses.dataclass(frozen=True, init=False, eq=False)
@@ -23,7 +26,12 @@ class Runtime:
 
     With "auto", two GPUs or more are mirrored; the precision is what the
     GPU's tensor cores are made for; XLA compiles on a single GPU. On a CPU
-    all stay off, but XLA where `xla_pays_on_cpu` says so.
+    all stay off, unless `xla_pays_on_cpu`: then a CPU with instructions for
+    bfloat16 gets "onednn_bfloat16", any other one XLA.
+
+    "onednn_bfloat16" leaves the model in float32, and has TensorFlow compute
+    its matrix products in bfloat16. It holds for what runs within `scope`,
+    so call `fit` there; `predict` and `export` outside stay exact.
 
     "mirrored" without a GPU takes all logical CPU devices. "multiworker", and
     "auto" in a cluster, are refused: `fit` of Keras 3.15 cannot train under
@@ -31,16 +39,18 @@ class Runtime:
 
     Args:
         strategy: "auto", "none", "mirrored" or "multiworker".
-        precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
+        precision: "auto", "float32", "mixed_bfloat16", "mixed_float16" or
+            "onednn_bfloat16".
         xla: "auto", True or False.
         seed: of Python, NumPy and TensorFlow, non-negative.
-        xla_pays_on_cpu: what "auto" does on a CPU. True suits transformers
-            (a tiny BERT trains 1.7 times as fast), not convolutions.
+        xla_pays_on_cpu: what "auto" does on a CPU: True compiles, or takes
+            bfloat16 where the CPU has it. It suits transformers, not
+            convolutions.
 
     Attributes:
         strategy: the `tf.distribute.Strategy`.
         strategy_name: "none" or "mirrored".
-        precision: the name of the Keras dtype policy.
+        precision: "onednn_bfloat16", or the name of the Keras dtype policy.
         jit_compile: what to pass to `model.compile`.
         num_replicas: copies of the model that train in step.
         seed: as received.
@@ -79,11 +89,13 @@ class Runtime:
         _check_seed(seed)
         devices = present_devices()
         name, strategy_reason = choose_strategy(strategy, devices)
-        policy, precision_reason = choose_precision(precision, devices)
+        chosen_precision, precision_reason = choose_precision(
+            precision, devices, xla_pays_on_cpu, xla
+        )
         chosen = _STRATEGIES[name]()
         num_replicas = chosen.num_replicas_in_sync
         jit_compile, xla_reason = choose_xla(
-            xla, devices, num_replicas, xla_pays_on_cpu
+            xla, devices, num_replicas, xla_pays_on_cpu, chosen_precision
         )
         reasons = {
             "strategy": strategy_reason,
@@ -93,7 +105,7 @@ class Runtime:
         self._freeze(
             strategy=chosen,
             strategy_name=name,
-            precision=policy,
+            precision=chosen_precision,
             jit_compile=jit_compile,
             num_replicas=num_replicas,
             seed=seed,
@@ -109,7 +121,7 @@ class Runtime:
         """Seeds, and puts policy and strategy in force until it is left.
 
         Returns:
-            A context manager to build and compile a model in.
+            A context manager to build, compile and fit a model in.
 
         Example:
         ```python
@@ -118,10 +130,11 @@ class Runtime:
         ```
         """
         previous = keras.config.dtype_policy()
+        rewrites = self.precision == ONEDNN_BFLOAT16
         keras.utils.set_random_seed(self.seed)
-        keras.config.set_dtype_policy(self.precision)
+        keras.config.set_dtype_policy("float32" if rewrites else self.precision)
         try:
-            with self.strategy.scope():
+            with _graph_rewrite(rewrites), self.strategy.scope():
                 yield self
         finally:
             keras.config.set_dtype_policy(previous)
@@ -155,6 +168,20 @@ class Runtime:
             reason = f"  ({reasons[name]})" if name in reasons else ""
             lines.append(f"{name:<10} {value}{reason}")
         return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _graph_rewrite(wanted: bool):
+    """Sets what TensorFlow asks for at every call of a function."""
+    options = tf.config.optimizer.get_experimental_options()
+    before = options.get(_REWRITE, False)
+    try:
+        if wanted != before:
+            tf.config.optimizer.set_experimental_options({_REWRITE: wanted})
+        yield
+    finally:
+        if wanted != before:
+            tf.config.optimizer.set_experimental_options({_REWRITE: before})
 
 
 def _check_seed(seed: int) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
 from kbig.training.devices import Devices
+from kbig.training.devices import bfloat16_features
 from kbig.training.devices import choose_precision
 from kbig.training.devices import choose_strategy
 from kbig.training.devices import choose_xla
@@ -9,6 +10,8 @@ from kbig.training.devices import present_devices
 from tests.contracts import check_usage_error
 
 CPU = Devices()
+AMX = Devices(cpu_features=("amx_bf16", "avx512_bf16"))
+ZEN4 = Devices(cpu_features=("avx512_bf16",))
 A100 = Devices(((8, 0),))
 TWO_A100 = Devices(((8, 0), (8, 0)))
 TWO_WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}}'
@@ -56,6 +59,46 @@ def test_requested_precision_wins_and_a_slow_one_is_called_so():
 
 
 @pytest.mark.parametrize(
+    "devices, pays_on_cpu, xla, expected",
+    [
+        (CPU, True, "auto", "float32"),
+        (AMX, False, "auto", "float32"),
+        (AMX, True, "auto", "onednn_bfloat16"),
+        (ZEN4, True, False, "onednn_bfloat16"),
+        (ZEN4, True, True, "float32"),
+        (Devices(((7, 0),), 1, ("amx_bf16",)), True, "auto", "mixed_float16"),
+    ],
+)
+def test_bfloat16_on_a_cpu(devices, pays_on_cpu, xla, expected):
+    chosen, _ = choose_precision("auto", devices, pays_on_cpu, xla)
+    assert chosen == expected
+
+
+def test_reasons_name_the_instructions():
+    assert "amx_bf16" in choose_precision("auto", AMX, True)[1]
+    _, reason = choose_precision("onednn_bfloat16", CPU)
+    assert "slow" in reason
+    chosen, reason = choose_xla("auto", AMX, 1, True, "onednn_bfloat16")
+    assert not chosen
+    assert "bfloat16" in reason
+
+
+@pytest.mark.parametrize(
+    "description, expected",
+    [
+        ("", ()),
+        ("Features : bf16\n", ()),
+        ("flags\t: fpu amx_bf16 avx512_bf16\n", ("amx_bf16", "avx512_bf16")),
+        ("flags: avx512_bf16 fma\nvmx flags: x\n", ("avx512_bf16",)),
+        ("flags: avx512_bf16\nmodel: a\nflags: fpu\n", ()),
+        ("flags: avx512_bf16x\n", ()),
+    ],
+)
+def test_bfloat16_features(description, expected):
+    assert bfloat16_features(description) == expected
+
+
+@pytest.mark.parametrize(
     "requested, devices, num_replicas, expected",
     [
         ("auto", CPU, 1, False),
@@ -96,6 +139,8 @@ def test_count_workers(tf_config, expected):
 def test_present_devices_reads_the_environment():
     assert present_devices({"TF_CONFIG": TWO_WORKERS}).num_workers == 2
     assert present_devices({}).num_workers == 1
+    switched_off = present_devices({"TF_ENABLE_ONEDNN_OPTS": "0"})
+    assert switched_off.cpu_features == ()
 
 
 @pytest.mark.parametrize(
@@ -104,6 +149,14 @@ def test_present_devices_reads_the_environment():
         (lambda: choose_strategy("auto", CLUSTER), ("num_workers=2",)),
         (lambda: count_workers("[]"), ("TF_CONFIG='[]'",)),
         (lambda: count_workers("{"), ("TF_CONFIG='{'",)),
+        (
+            lambda: choose_precision("onednn_bfloat16", A100),
+            ("1 GPUs", '"mixed_bfloat16"'),
+        ),
+        (
+            lambda: choose_precision("onednn_bfloat16", AMX, xla=True),
+            ("xla=True",),
+        ),
     ],
 )
 def test_mistakes(call, fragments):

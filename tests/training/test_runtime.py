@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kbig import data
 from kbig import models
 from kbig.training import Runtime
+from kbig.training import adamw
+from kbig.training.devices import present_devices
 from tests.contracts import check_usage_error
 
 
@@ -24,6 +27,10 @@ from tests.contracts import check_usage_error
         (lambda: Runtime(seed=-1), ("seed=-1",)),
         (lambda: Runtime("multiworker"), ("num_workers=1", "TF_CONFIG")),
         (lambda: Runtime("mirrored", xla=True), ("num_replicas=2",)),
+        (
+            lambda: Runtime(precision="onednn_bfloat16", xla=True),
+            ("onednn_bfloat16", "xla=True"),
+        ),
     ],
 )
 def test_mistakes(call, fragments):
@@ -71,7 +78,8 @@ def losses(runtime):
 
 
 @pytest.mark.parametrize(
-    "precision", ["float32", "mixed_bfloat16", "mixed_float16"]
+    "precision",
+    ["float32", "mixed_bfloat16", "mixed_float16", "onednn_bfloat16"],
 )
 def test_two_replicas_train(precision):
     runtime = Runtime("mirrored", precision)
@@ -84,6 +92,71 @@ def test_a_seed_repeats_the_losses():
     first = losses(Runtime(seed=3))
     assert losses(Runtime(seed=3)) == first
     assert losses(Runtime(seed=4)) != first
+
+
+REWRITE = "auto_mixed_precision_onednn_bfloat16"
+
+
+def test_the_rewrite_holds_within_the_scope_only():
+    options = tf.config.optimizer.get_experimental_options
+    product = tf.function(lambda a, b: tf.matmul(a, b))
+    # bfloat16 has 8 bits: 1 + 1/256 becomes 1.
+    factor = tf.fill((32, 32), 1.0 + 1.0 / 256)
+    exact = 32 * (1 + 1 / 256) ** 2
+    runtime = Runtime(precision="onednn_bfloat16")
+    assert not runtime.jit_compile
+    with pytest.raises(ZeroDivisionError), runtime.scope():
+        assert options()[REWRITE]
+        assert keras.config.dtype_policy().name == "float32"
+        if present_devices().cpu_features:
+            assert float(product(factor, factor)[0, 0]) == 32.0
+        with Runtime(precision="float32").scope():
+            assert not options()[REWRITE]
+        assert options()[REWRITE]
+        _ = 1 / 0
+    assert not options().get(REWRITE, False)
+    # The same function, called outside, is compiled anew.
+    assert float(product(factor, factor)[0, 0]) == pytest.approx(exact, 1e-6)
+
+
+def bert_losses(precision, steps):
+    rows = np.random.default_rng(0).integers(5, 40, (64, 32))
+    rows[:, 1::2] = rows[:, ::2]  # Something to learn.
+    stream = data.masked_batches(
+        rows,
+        16,
+        vocabulary_size=40,
+        mask_id=4,
+        special_ids=range(5),
+        max_predictions=5,
+        training=True,
+    )
+    runtime = Runtime(precision=precision)
+    with runtime.scope():
+        size = {"num_layers": 2, "hidden_dim": 32, "num_heads": 2}
+        model = models.bert_masked_lm(models.bert(size, 40))
+        model.compile(
+            adamw(2e-3),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+        history = model.fit(
+            stream, steps_per_epoch=steps // 4, epochs=4, verbose=0
+        ).history
+    assert {v.dtype for v in model.weights} == {"float32"}
+    return np.array(history["loss"])
+
+
+@pytest.mark.parametrize(
+    "steps", [40, pytest.param(300, marks=pytest.mark.slow)]
+)
+def test_losses_in_bfloat16_follow_those_in_float32(steps):
+    exact = bert_losses("float32", steps)
+    rewritten = bert_losses("onednn_bfloat16", steps)
+    assert exact[-1] < 0.99 * exact[0]
+    np.testing.assert_allclose(rewritten, exact, rtol=0.01)
+    if present_devices().cpu_features:
+        assert (rewritten != exact).any()
 
 
 TRAIN_SCRIPT = """

@@ -1,0 +1,287 @@
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kbig import data
+from kbig import models
+from kbig.training import ExactResume
+from kbig.training import Runtime
+from kbig.training import WarmupLinear
+from kbig.training import adamw
+from tests.contracts import check_usage_error
+
+STEPS_PER_EPOCH, EPOCHS = 4, 3
+TOTAL = STEPS_PER_EPOCH * EPOCHS
+ROWS = np.random.default_rng(0).normal(size=(22, 5)).astype("float32")
+
+
+class KilledError(Exception):
+    """What ends a run in the middle."""
+
+
+class KillAfter(keras.callbacks.Callback):
+    """Raises once so many steps were taken, before anything is written."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps -= 1
+        if self.steps == 0:
+            raise KilledError
+
+
+def make_model(strategy="none"):
+    """Dropout, moving averages, a schedule and gradients that wait."""
+    with Runtime(strategy).scope():
+        model = keras.Sequential(
+            [
+                keras.Input((5,)),
+                keras.layers.Dense(6, "relu"),
+                keras.layers.Dropout(0.3),
+                keras.layers.BatchNormalization(),
+                keras.layers.Dense(1),
+            ]
+        )
+        rate = WarmupLinear(0.05, warmup_steps=2, total_steps=TOTAL)
+        optimizer = adamw(rate, gradient_accumulation_steps=3)
+        model.compile(optimizer, "mse")
+    return model
+
+
+def examples(shuffle=True):
+    """6 batches, the last not full: a pass is not an epoch of `fit`."""
+    dataset = tf.data.Dataset.from_tensor_slices((ROWS, ROWS[:, :1]))
+    return data.batches(dataset, 4, shuffle=shuffle, seed=1)
+
+
+def train(
+    directory, *, every_steps=1, callbacks=(), strategy="none", **options
+):
+    """One process's life: begins or goes on."""
+    model = make_model(strategy)
+    resume = ExactResume(directory, every_steps=every_steps)
+    # Under a strategy Keras opens a data set twice, and so shuffles anew.
+    batches = examples(shuffle=strategy == "none")
+    history = model.fit(
+        resume.remaining(batches),
+        steps_per_epoch=STEPS_PER_EPOCH,
+        epochs=EPOCHS,
+        initial_epoch=resume.initial_epoch(STEPS_PER_EPOCH),
+        callbacks=[*callbacks, resume],
+        verbose=0,
+        **options,
+    ).history
+    return model, history
+
+
+def state(model):
+    return [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+
+
+def check_identical(model, other):
+    for value, expected in zip(state(model), state(other), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A run that nothing ever happened to, without the callback."""
+    model = make_model()
+    model.fit(
+        examples().repeat(),
+        steps_per_epoch=STEPS_PER_EPOCH,
+        epochs=EPOCHS,
+        verbose=0,
+    )
+    return model
+
+
+def kill_and_resume(directory, steps, **options):
+    for step in steps:
+        with pytest.raises(KilledError):
+            train(directory, callbacks=[KillAfter(step)], **options)
+    return train(directory, **options)
+
+
+@pytest.mark.parametrize("every_steps", [1, 3])
+def test_killed_at_steps_of_every_epoch(whole, tmp_path, every_steps):
+    # Killed within an epoch, at its end, and in the run that went on. With
+    # `every_steps` of 3 the second begins at 0 and the third at 6 at most.
+    model, _ = kill_and_resume(tmp_path, (3, 5, 4), every_steps=every_steps)
+    check_identical(model, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every_steps", [1, 2, 5])
+def test_killed_at_every_step(whole, tmp_path, every_steps):
+    for step in range(1, TOTAL + 1):
+        directory = tmp_path / str(step)
+        model, _ = kill_and_resume(directory, [step], every_steps=every_steps)
+        check_identical(model, whole)
+
+
+def test_validation_and_epochs_go_on(whole, tmp_path):
+    with pytest.raises(KilledError):
+        train(tmp_path, callbacks=[KillAfter(7)], validation_data=examples())
+    # Killed in step 7, before it was written; 6 is in the second epoch.
+    assert ExactResume(tmp_path).initial_step == 6
+    assert ExactResume(tmp_path).initial_epoch(STEPS_PER_EPOCH) == 1
+    model, history = train(tmp_path, validation_data=examples())
+    assert len(history["val_loss"]) == 2
+    check_identical(model, whole)
+    # Finished: started again it loads, and does not train.
+    model, history = train(tmp_path)
+    assert history == {}
+    check_identical(model, whole)
+
+
+def test_others_may_still_stop_the_training(tmp_path):
+    with pytest.raises(KilledError):
+        train(tmp_path, callbacks=[KillAfter(2)])
+    stop = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(
+            stop.model, "stop_training", True
+        )
+    )
+    _, history = train(tmp_path, callbacks=[stop])
+    assert len(history["loss"]) == 1
+    assert ExactResume(tmp_path).initial_step == STEPS_PER_EPOCH
+
+
+def test_two_replicas(tmp_path):
+    straight, _ = train(tmp_path / "a", strategy="mirrored")
+    model, _ = kill_and_resume(tmp_path / "b", [6], strategy="mirrored")
+    # The second replica's moving averages are its own, and are not kept.
+    check_identical(model, straight)
+
+
+def test_masked_batches_and_bfloat16_weights(tmp_path):
+    def run(directory, callbacks=()):
+        keras.utils.set_random_seed(0)
+        size = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2}
+        keras.config.set_dtype_policy("bfloat16")
+        model = models.bert_masked_lm(models.bert(size, 30))
+        keras.config.set_dtype_policy("float32")
+        model.compile(
+            adamw(0.01), "sparse_categorical_crossentropy", jit_compile=False
+        )
+        resume = ExactResume(directory, every_steps=1)
+        stream = data.masked_batches(
+            np.arange(120).reshape(10, 12) % 30,
+            4,
+            vocabulary_size=30,
+            mask_id=4,
+            special_ids=range(5),
+            max_predictions=2,
+            training=True,
+            first_step=resume.initial_step,
+        )
+        model.fit(
+            stream,
+            steps_per_epoch=4,
+            initial_epoch=resume.initial_epoch(4),
+            callbacks=[*callbacks, resume],
+            verbose=0,
+        )
+        return model
+
+    whole = run(tmp_path / "a")
+    with pytest.raises(KilledError):
+        run(tmp_path / "b", [KillAfter(3)])
+    check_identical(run(tmp_path / "b"), whole)
+
+
+def test_two_newest_are_kept_and_the_older_one_serves(whole, tmp_path):
+    train(tmp_path)
+    names = sorted(os.listdir(tmp_path))
+    assert names == ["step-000000011.npz", "step-000000012.npz"]
+    newest = tmp_path / names[1]
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    with pytest.warns(UserWarning, match="passed over"):
+        model, _ = train(tmp_path)
+    check_identical(model, whole)
+
+
+def test_mistakes(tmp_path):
+    with pytest.raises(KilledError):
+        train(tmp_path, callbacks=[KillAfter(7)])
+    resume = ExactResume(tmp_path)
+
+    def fit(model, **options):
+        return model.fit(
+            examples(), callbacks=[resume], verbose=0, epochs=3, **options
+        )
+
+    model = make_model()
+    for options, fragment in (
+        ({"steps_per_epoch": 5, "initial_epoch": 1}, "steps_per_epoch=5"),
+        ({"steps_per_epoch": 4}, "initial_epoch=0"),
+    ):
+        check_usage_error(
+            lambda options=options: fit(model, **options), fragment
+        )
+    other = models.mlp((5,), 1)
+    other.compile("sgd", "mse")
+    resume = ExactResume(tmp_path)
+    before = other.get_weights()
+    check_usage_error(
+        lambda: fit(other, steps_per_epoch=4, initial_epoch=1), "variables"
+    )
+    for weight, value in zip(other.get_weights(), before):
+        np.testing.assert_array_equal(weight, value)
+    check_usage_error(lambda: ExactResume(tmp_path, 0), "every_steps=0")
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"")
+    with pytest.warns(UserWarning):
+        check_usage_error(lambda: ExactResume(tmp_path), "step-000000006.npz")
+
+
+SCRIPT = """
+import sys
+import numpy as np
+from tests.training import test_checkpoints as t
+model, _ = t.train(sys.argv[1], callbacks=[t.Announce()])
+np.savez(sys.argv[2], *t.state(model))
+"""
+
+
+class Announce(keras.callbacks.Callback):
+    """Tells the parent process when a step was taken."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        print("step", flush=True)
+
+
+def start(directory, result):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(directory), str(result)],
+        cwd=pathlib.Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_killed_by_the_operating_system(tmp_path):
+    for kill_after in (2, 5, None):
+        with start(tmp_path / "b", tmp_path / "b.npz") as process:
+            for _ in range(kill_after or 0):
+                assert process.stdout.readline() == "step\n"
+            if kill_after:
+                process.send_signal(signal.SIGKILL)
+            process.communicate()
+    with start(tmp_path / "a", tmp_path / "a.npz") as process:
+        process.communicate()
+    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
+        assert a.files == b.files
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name])
