@@ -27,6 +27,8 @@ _FILES = (
     "vocabulary.txt",
     "class_names.json",
     "samples.npz",
+    "part.safetensors",
+    "seeds",
     "report.html",
     "logs",
     "artefacts",
@@ -139,6 +141,8 @@ class Run:
         """Loads the model in safe mode."""
         import keras_hub  # noqa: F401 (registers the layers of a backbone)
 
+        import kbig.tuning  # noqa: F401 (registers the layers of adapters)
+
         return keras.models.load_model(
             self.directory / "model.keras", compile=compile
         )
@@ -161,31 +165,39 @@ class Run:
         """The tokenizer of the model, None when it reads no text."""
         if not self.vocabulary:
             return None
-        return data.tokenizer(self.vocabulary, self.config["lowercase"])
+        return data.tokenizer(
+            self.vocabulary,
+            self.config["lowercase"],
+            self.config.get("strip_accents"),
+        )
 
-    def save_samples(self, x: np.ndarray, labels: np.ndarray) -> None:
+    def save_samples(
+        self, x: np.ndarray, labels: np.ndarray | None = None
+    ) -> None:
         """Keeps test rows, so that artefacts can be verified later.
 
         Args:
-            x: strings, or an array `(rows, ...)`.
-            labels: integers `(rows,)`, or floats to regress.
+            x: strings `(rows,)`, pairs of them `(rows, 2)`, or an array
+                `(rows, ...)`.
+            labels: integers `(rows,)`, floats to regress, or 0 and 1 a class;
+                None where a metric of the outputs alone makes no sense.
         """
         is_text = x.dtype.kind == "O"
         row_bytes = 0 if is_text else x[0].nbytes
         most = min(_SAMPLE_ROWS, _SAMPLE_BYTES // max(1, row_bytes))
         # Spread evenly: neighbours may be alike, as windows of a series are.
         rows = np.linspace(0, len(x) - 1, max(1, min(most, len(x))))
-        x, labels = x[rows.astype(int)], labels[rows.astype(int)]
+        rows = rows.astype(int)
+        x = x[rows]
         if is_text:
-            text = json.dumps(list(x)).encode()
+            text = json.dumps(x.tolist()).encode()
             x = np.frombuffer(text, np.uint8)
-        np.savez_compressed(
-            self.directory / "samples.npz",
-            labels=labels,
-            **{"text" if is_text else "x": x},
-        )
+        kept = {"text" if is_text else "x": x}
+        if labels is not None:
+            kept["labels"] = labels[rows]
+        np.savez_compressed(self.directory / "samples.npz", **kept)
 
-    def load_samples(self) -> tuple[np.ndarray, np.ndarray]:
+    def load_samples(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns what `save_samples` kept: `(x, labels)`.
 
         Raises:
@@ -199,10 +211,11 @@ class Run:
                 "train-image or train-sequence."
             )
         with np.load(path) as stored:
+            labels = stored["labels"] if "labels" in stored.files else None
             if "text" in stored.files:
                 texts = json.loads(stored["text"].tobytes())
-                return np.array(texts, dtype=object), stored["labels"]
-            return stored["x"], stored["labels"]
+                return np.array(texts, dtype=object), labels
+            return stored["x"], labels
 
     def export(
         self, formats: Sequence[str], directory: str | os.PathLike, name: str
@@ -231,6 +244,7 @@ class Run:
             tokenizer=self.tokenizer(),
             sequence_length=self.config.get("sequence_length"),
             class_names=self.class_names,
+            task=self.config.get("task") or None,
         )
 
 

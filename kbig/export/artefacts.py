@@ -38,6 +38,7 @@ class _Job:
     tokenizer: object
     sequence_length: int | None
     class_names: Sequence[str]
+    task: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,8 @@ def _saved_model(job: _Job, aside: pathlib.Path) -> pathlib.Path:
         tokenizer=job.tokenizer,
         sequence_length=job.sequence_length,
         class_names=job.class_names,
+        task=job.task,
+        pairs="text_pair" in job.samples,
     )
     folder = aside / "saved_model"
     write_saved_model(signatures, folder, track=[job.tokenizer])
@@ -91,6 +94,7 @@ def artefacts(
     tokenizer=None,
     sequence_length: int | None = None,
     class_names: Sequence[str] = (),
+    task: str | None = None,
 ) -> VerifyReport:
     """Writes artefacts under their final names once all of them are proved.
 
@@ -105,13 +109,16 @@ def artefacts(
         formats: among `kbig.export.FORMATS`.
         name: begins the names of files.
         samples: what to verify with: one array, or a dict by input name;
-            with a tokenizer a sequence of strings, or `{"text": strings}`.
-            Random inputs or stock sentences by default.
+            with a tokenizer strings `(rows,)`, pairs of strings `(rows, 2)`,
+            or `{"text": strings}`. Random inputs or stock sentences by
+            default.
         labels: of the samples, see `kbig.export.verify`.
         tokenizer: a KerasHub tokenizer; clients of the SavedModel then send
             strings.
         sequence_length: length of the rows that the tokenizer fills.
         class_names: adds `probabilities` and `label` to the SavedModel.
+        task: "classification", "multilabel" or "regression": what the first
+            output means. By default the dtype of the labels tells.
 
     Returns:
         What was measured, with the final paths.
@@ -131,7 +138,9 @@ def artefacts(
     ```
     """
     _check(formats, name)
-    job = _job(model, name, samples, tokenizer, sequence_length, class_names)
+    job = _job(
+        model, name, samples, tokenizer, sequence_length, class_names, task
+    )
     chosen = [FORMATS[key] for key in formats]
     return _publish_proved(job, chosen, pathlib.Path(directory), labels)
 
@@ -144,8 +153,8 @@ def saved_model(
     Args:
         model: a built model.
         directory: the base path of one served model.
-        **options: `samples`, `labels`, `tokenizer`, `sequence_length` and
-            `class_names` as in `kbig.export.artefacts`.
+        **options: `samples`, `labels`, `tokenizer`, `sequence_length`,
+            `class_names` and `task` as in `kbig.export.artefacts`.
 
     Returns:
         The report of the artefact; `report.path` is its folder.
@@ -222,6 +231,7 @@ def _publish_proved(job, formats, directory, labels) -> VerifyReport:
             job.samples,
             labels=labels,
             class_names=job.class_names,
+            task=job.task,
         )
         _require_passed(report)
         return report.published(
@@ -233,7 +243,13 @@ def _publish_proved(job, formats, directory, labels) -> VerifyReport:
 
 
 def _job(
-    model, name, samples, tokenizer=None, sequence_length=None, class_names=()
+    model,
+    name,
+    samples,
+    tokenizer=None,
+    sequence_length=None,
+    class_names=(),
+    task=None,
 ) -> _Job:
     check_class_names(model, class_names)
     model = float32_twin(model)
@@ -242,7 +258,9 @@ def _job(
     elif samples is None:
         samples = synthetic_samples(model)
     samples = named_samples(model, samples)
-    return _Job(model, name, samples, tokenizer, sequence_length, class_names)
+    return _Job(
+        model, name, samples, tokenizer, sequence_length, class_names, task
+    )
 
 
 def _check(formats, name) -> None:

@@ -125,13 +125,15 @@ def text_samples(
 
     Args:
         model: the model that takes the tokens.
-        texts: strings, `{"text": strings}`, or None for a few sentences
-            that are awkward on purpose.
+        texts: strings `(rows,)`, pairs of them `(rows, 2)`,
+            `{"text": strings}`, or None for a few sentences that are awkward
+            on purpose.
         tokenizer: a KerasHub tokenizer.
         sequence_length: length of the rows.
 
     Returns:
-        `text` and every input of the model, `(rows, ...)` each.
+        `text`, of pairs `text_pair` too, and every input of the model,
+        `(rows, ...)` each.
 
     Raises:
         UsageError: no length, or tokens were passed where texts belong.
@@ -152,4 +154,6 @@ def text_samples(
     texts = np.asarray(_SENTENCES if texts is None else texts, dtype=object)
     encoded = data.encode(tf.constant(texts), tokenizer, sequence_length)
     tokens = {x.name: encoded[x.name].numpy() for x in model.inputs}
-    return {"text": texts, **tokens}
+    if texts.ndim == 1:
+        return {"text": texts, **tokens}
+    return {"text": texts[:, 0], "text_pair": texts[:, 1], **tokens}

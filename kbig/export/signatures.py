@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kbig import data
 from kbig.errors import UsageError
+from kbig.export.decisions import TASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,19 +34,26 @@ def model_signatures(
     tokenizer=None,
     sequence_length: int | None = None,
     class_names: Sequence[str] = (),
+    task: str | None = None,
+    pairs: bool = False,
 ) -> tuple[Signature, ...]:
     """Returns the signatures of a model, the one that clients use first.
 
     With a tokenizer, `serving_default` takes strings (`text`, shape `(b,)`)
     and `ids` takes the model's own inputs; otherwise `serving_default` takes
     the model's own inputs. With class names, `probabilities` (float32,
-    `(b, classes)`) and `label` (string, `(b,)`) join the model's outputs.
+    `(b, ..., classes)`) and `label` (string, `(b, ...)`) join the model's
+    outputs; of several labels a row there are only probabilities. A model
+    that labels each token also gives `tokens` (string, `(b, steps)`), the
+    pieces of a text that the labels belong to.
 
     Args:
         model: a built model.
         tokenizer: a KerasHub tokenizer that works inside a graph, or None.
         sequence_length: length of the rows that the tokenizer fills.
         class_names: names of the classes in the order of the logits.
+        task: what the logits mean, a key of `kbig.export.decisions.TASKS`.
+        pairs: whether clients send two texts, `text` and `text_pair`.
 
     Returns:
         A tuple of `Signature`.
@@ -57,17 +65,27 @@ def model_signatures(
 
     def predict(**inputs):
         outputs = call_by_name(model, inputs)
-        return {**outputs, **_decisions(outputs, class_names)}
+        return {**outputs, **_decisions(outputs, class_names, task)}
 
     own = {x.name: _spec(x) for x in model.inputs}
     if tokenizer is None:
         return (Signature("serving_default", own, predict),)
 
-    def predict_text(text):
-        encoded = data.encode(text, tokenizer, sequence_length)
-        return predict(**{name: encoded[name] for name in own})
+    tokenwise = len(model.outputs[0].shape) == 3
 
-    text = {"text": tf.TensorSpec((None,), tf.string, name="text")}
+    def predict_text(text, text_pair=None):
+        texts = text if text_pair is None else tf.stack([text, text_pair], 1)
+        encoded = data.encode(texts, tokenizer, sequence_length)
+        outputs = predict(**{name: encoded[name] for name in own})
+        if tokenwise:
+            pieces = tf.constant(tokenizer.get_vocabulary())
+            outputs["tokens"] = tf.gather(pieces, encoded["token_ids"])
+        return outputs
+
+    text = {
+        name: tf.TensorSpec((None,), tf.string, name=name)
+        for name in (("text", "text_pair") if pairs else ("text",))
+    }
     return (
         Signature("serving_default", text, predict_text),
         Signature("ids", own, predict),
@@ -79,10 +97,10 @@ def check_class_names(model: keras.Model, class_names: Sequence[str]) -> None:
     if not class_names:
         return
     shapes = [tuple(x.shape) for x in model.outputs]
-    if len(shapes) != 1 or shapes[0] != (None, len(class_names)):
+    if len(shapes) != 1 or shapes[0][-1] != len(class_names):
         raise UsageError(
             "Class names need a model with one output of shape "
-            f"(batch, {len(class_names)}). Received: {len(class_names)} "
+            f"(batch, ..., {len(class_names)}). Received: {len(class_names)} "
             f"class names and outputs of shapes {shapes}. Pass one name per "
             "logit, or none."
         )
@@ -114,10 +132,12 @@ def _spec(x: keras.KerasTensor) -> tf.TensorSpec:
     return tf.TensorSpec((None, *x.shape[1:]), x.dtype, name=x.name)
 
 
-def _decisions(outputs, class_names) -> dict[str, tf.Tensor]:
+def _decisions(outputs, class_names, task) -> dict[str, tf.Tensor]:
     if not class_names:
         return {}
     (logits,) = outputs.values()
+    if not TASKS[task or "classification"].one_label:
+        return {"probabilities": tf.nn.sigmoid(logits)}
     names = tf.constant(class_names)
     return {
         "probabilities": tf.nn.softmax(logits),

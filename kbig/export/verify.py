@@ -14,6 +14,10 @@ import numpy as np
 
 from kbig.errors import UsageError
 from kbig.export import compare
+from kbig.export.decisions import Task
+from kbig.export.decisions import agreement
+from kbig.export.decisions import decision_faults
+from kbig.export.decisions import task_of
 from kbig.export.litert_file import weights_dtype
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
@@ -23,6 +27,7 @@ from kbig.export.runtime import artefact_process
 from kbig.export.samples import checked_labels
 from kbig.export.samples import named_samples
 from kbig.export.signatures import check_class_names
+from kbig.export.signatures import output_names
 from kbig.export.twin import float32_twin
 
 _TIMING_ROUNDS = 12
@@ -36,6 +41,7 @@ def verify(
     labels=None,
     threads: int | None = None,
     class_names: Sequence[str] = (),
+    task: str | None = None,
 ) -> VerifyReport:
     """Runs artefacts outside Keras and compares them with the model.
 
@@ -50,12 +56,15 @@ def verify(
             precision its float32 twin is the reference.
         artefacts: folders of SavedModels and .tflite files.
         samples: one array, or a dict of arrays by input name, `(rows, ...)`.
-        labels: integers `(rows,)` for accuracy, or floats of the output's
-            shape for mean absolute error. None: no metric.
+        labels: integers `(rows,)` for accuracy; floats of the output's shape
+            for mean absolute error or, when the task is "multilabel", 0 or 1
+            for micro F1. None: no metric.
         threads: of each artefact's runtime; by default the number of cores.
             The model runs as TensorFlow is set in this process.
         class_names: names of the classes in the order of the logits, to check
             the `label` and `probabilities` of signatures that have them.
+        task: "classification", "multilabel" or "regression"; by default the
+            dtype of the labels tells.
 
     Returns:
         A report. It does not raise when a gate fails: see `passed`.
@@ -78,6 +87,7 @@ def verify(
     samples = named_samples(model, samples)
     rows = len(next(iter(samples.values())))
     labels = checked_labels(labels, rows)
+    meaning = task_of(task, labels, output_names(model))
     threads = threads or os.cpu_count() or 1
     reference = KerasReference(model, samples)
     expected = reference.outputs()
@@ -92,33 +102,32 @@ def verify(
     return VerifyReport(
         artefacts=tuple(
             _artefact_report(
-                process, got, expected, labels, class_names, own, keras_seconds
+                process,
+                (got, expected),
+                (meaning, labels, class_names),
+                (own, keras_seconds),
             )
             for process, got, own in zip(processes, outputs, seconds)
         ),
         samples=rows,
         threads=threads,
-        metric_name=compare.metric_name(labels),
-        keras_metric=compare.task_metric(_first(expected), labels),
+        metric_name=None if labels is None else meaning.metric_name,
+        keras_metric=_metric(_first(expected), labels, meaning),
         keras_latency_seconds=keras_seconds,
     )
 
 
 def _artefact_report(
-    process: ArtefactProcess,
-    got,
-    expected,
-    labels,
-    class_names,
-    seconds,
-    keras_seconds,
+    process: ArtefactProcess, outputs, meant, latencies
 ) -> ArtefactReport:
+    got, expected = outputs
+    task, labels, class_names = meant
+    seconds, keras_seconds = latencies
     loaded = process.loaded
     difference = _worst_difference(got, expected)
     weights = _weights_dtype(process.path)
     size, gzip_size = _sizes(process.path)
-    agreement = _worst_agreement(got, expected, labels)
-    decisions = _first(expected)[..., 0].size
+    agreed, decisions = _worst_agreement(got, expected, task)
     return ArtefactReport(
         path=str(process.path),
         format="SavedModel" if process.path.is_dir() else "LiteRT",
@@ -130,14 +139,14 @@ def _artefact_report(
         load_seconds=loaded["load_seconds"],
         largest_difference=difference,
         tolerance=compare.TOLERANCES[weights],
-        top1_agreement=agreement,
-        metric=compare.task_metric(_logits(_first(got), expected), labels),
+        top1_agreement=agreed,
+        metric=_metric(_logits(_first(got), expected), labels, task),
         latency_seconds=seconds,
         latency_ratio=seconds / keras_seconds,
         faults=(
             *_difference_faults(difference, weights),
-            *_agreement_faults(agreement, decisions, weights),
-            *_decision_faults(got, expected, class_names),
+            *_agreement_faults(agreed, decisions, weights),
+            *_decision_faults(got, expected, class_names, task),
             *(["it loaded Keras to run"] if loaded["keras"] else []),
         ),
     )
@@ -157,14 +166,20 @@ def _worst_difference(got, expected) -> float:
     return float(np.max(differences))
 
 
-def _worst_agreement(got, expected, labels) -> float | None:
-    """Over all signatures; None for a model that does not classify."""
-    if not (compare.are_classes(labels) or "logits" in expected):
-        return None
-    return min(
-        compare.top1_agreement(_logits(outputs, expected), _first(expected))
+def _worst_agreement(got, expected, task: Task | None):
+    """Over all signatures, and of how many decisions; None of none."""
+    if task is None or task.decide is None:
+        return None, 0
+    wanted = _first(expected)
+    worst = min(
+        agreement(_logits(outputs, expected), wanted, task)
         for outputs in got.values()
     )
+    return worst, task.decide(wanted).size
+
+
+def _metric(outputs, labels, task: Task | None) -> float | None:
+    return None if labels is None else task.metric(outputs, labels)
 
 
 def _difference_faults(difference, weights) -> list[str]:
@@ -177,25 +192,23 @@ def _difference_faults(difference, weights) -> list[str]:
     ]
 
 
-def _agreement_faults(agreement, decisions, weights) -> list[str]:
-    if agreement is None or compare.agreement_suffices(
-        agreement, decisions, weights
-    ):
+def _agreement_faults(agreed, decisions, weights) -> list[str]:
+    if agreed is None or compare.agreement_suffices(agreed, decisions, weights):
         return []
     return [
-        f"the largest output is the model's in {agreement:.2%} of "
+        f"the decision is the model's in {agreed:.2%} of "
         f"{decisions:,} decisions, {compare.AGREEMENTS[weights]:.1%} is needed"
     ]
 
 
-def _decision_faults(got, expected, class_names) -> list[str]:
+def _decision_faults(got, expected, class_names, task) -> list[str]:
     if not class_names:
         return []
     return [
         f"{signature}: {fault}"
         for signature, outputs in got.items()
-        for fault in compare.decision_faults(
-            outputs, _logits(outputs, expected), class_names
+        for fault in decision_faults(
+            outputs, _logits(outputs, expected), class_names, task
         )
     ]
 

@@ -28,24 +28,6 @@ def test_another_shape_never_passes():
     assert np.isnan(compare.largest_difference(EXPECTED[:1], EXPECTED))
 
 
-def test_top1_agreement_counts_rows():
-    got = np.array([[0.0, 1.0], [0.0, 1.0]])
-    assert compare.top1_agreement(got, EXPECTED) == 0.5
-
-
-def test_the_metric_follows_the_labels():
-    classes, values = np.array([1, 1]), EXPECTED + 0.5
-    assert compare.metric_name(classes) == "accuracy"
-    assert compare.task_metric(EXPECTED, classes) == 0.5
-    assert compare.metric_name(values) == "mean abs. error"
-    assert compare.task_metric(EXPECTED, values) == pytest.approx(0.5)
-    assert compare.task_metric(EXPECTED, None) is None
-
-
-def test_another_shape_agrees_nowhere():
-    assert compare.top1_agreement(EXPECTED[:1], EXPECTED) == 0.0
-
-
 @pytest.mark.parametrize(
     "disagreements, decisions, weights, suffices",
     [
@@ -69,34 +51,3 @@ def test_one_row_or_a_small_share_may_be_decided_otherwise(
     agreement = (decisions - disagreements) / decisions
     found = compare.agreement_suffices(agreement, decisions, weights)
     assert found == suffices
-
-
-# e^(ln 3) : e^0 = 3 : 1.
-LOGITS = np.array([[np.log(3.0), 0.0], [0.0, np.log(3.0)]])
-DECISIONS = {
-    "probabilities": np.array([[0.75, 0.25], [0.25, 0.75]]),
-    "label": np.array(["été".encode(), b"winter"]),
-}
-
-
-def test_decisions_that_follow_from_the_logits_have_no_fault():
-    assert compare.decision_faults(DECISIONS, LOGITS, ("été", "winter")) == ()
-    large = {"probabilities": np.array([[1.0, 0.0]])}
-    assert compare.decision_faults(large, np.array([[1e4, 0.0]]), "ab") == ()
-    assert compare.decision_faults({"logits": LOGITS}, LOGITS, "ab") == ()
-
-
-def test_labels_of_other_names_are_counted():
-    (fault,) = compare.decision_faults(DECISIONS, LOGITS, ("été", "autumn"))
-    assert fault.startswith("1 of 2 labels")
-    (fault,) = compare.decision_faults(DECISIONS, LOGITS, ("winter", "été"))
-    assert fault.startswith("2 of 2 labels")
-
-
-@pytest.mark.parametrize(
-    "error, shown", [(2e-5, "2e-05"), (0.5, "0.5"), (np.nan, "nan")]
-)
-def test_probabilities_that_are_not_the_softmax_are_found(error, shown):
-    wrong = {"probabilities": DECISIONS["probabilities"] + [[0.0, error]]}
-    (fault,) = compare.decision_faults(wrong, LOGITS, ("été", "winter"))
-    assert f"by {shown}, 1e-05 is allowed" in fault
