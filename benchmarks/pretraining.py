@@ -1,0 +1,266 @@
+"""Tokens a second of BERT's pretraining: kbig, KerasHub, Hugging Face.
+
+python benchmarks/pretraining.py
+python benchmarks/pretraining.py --mode paragraphs --sequence-length 512
+
+The same text (Austen), sizes, batches and masked positions for all sides.
+Each side is a process of its own, warmed up; they take turns, never two at
+once, for `--rounds` rounds of `--steps` steps. The default takes 15 minutes
+on 2 CPU cores. Hugging Face needs torch and transformers (extra `bench`).
+
+Mode "rows": every row is full. Mode "paragraphs": a row is one paragraph,
+padded or cut; kbig packs several into a row (`kbig.models.packed`).
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import matmul_peak
+import numpy as np
+import pretraining_sides
+
+import kbig
+from kbig.reporting.tables import Percent
+from kbig.reporting.tables import Ratio
+from kbig.reporting.tables import Table
+
+PREDICTIONS_PER_TOKEN = 20 / 128
+
+
+def prepare(options, path):
+    """Tokenizes once, and writes the rows of both kinds for the sides.
+
+    Returns the size of the vocabulary, and how many tokens attend to each
+    other: the mean over the tokens.
+    """
+    documents = kbig.data.load("austen").arrays("train")[0]
+    vocabulary = kbig.data.train_vocabulary(
+        list(documents), options.vocabulary_size
+    )
+    tokenizer = kbig.data.tokenizer(vocabulary)
+    paragraphs = [p for text in documents for p in text.split("\n")]
+    ids = kbig.data.tokenize(paragraphs, tokenizer)
+    texts = np.split(ids.flat_values.numpy(), ids.row_splits.numpy()[1:-1])
+    texts = [text for text in texts if len(text)]
+    special = {
+        "cls_id": tokenizer.cls_token_id,
+        "sep_id": tokenizer.sep_token_id,
+        "pad_id": tokenizer.pad_token_id,
+    }
+    length = options.sequence_length
+    if options.mode == "rows":
+        full = kbig.data.pack_documents([texts], length, **special)[:-1]
+        plain = packed = {"token_ids": full}
+    else:
+        packed = kbig.data.pack_texts(texts, length, **special)
+        padded = np.full((len(texts), length), special["pad_id"], np.int32)
+        for row, text in zip(padded, texts):
+            cut = [special["cls_id"], *text[: length - 2], special["sep_id"]]
+            row[: len(cut)] = cut
+        plain = {"token_ids": padded}
+    np.savez(
+        path,
+        vocabulary=np.array(vocabulary),
+        **{f"packed_{name}": value for name, value in packed.items()},
+        **{f"plain_{name}": value for name, value in plain.items()},
+    )
+    if options.mode == "rows":
+        return len(vocabulary), length
+    sizes = np.array([min(len(text), length - 2) + 2 for text in texts])
+    return len(vocabulary), round((sizes**2).sum() / sizes.sum())
+
+
+@contextlib.contextmanager
+def started(name, path):
+    """A side's process, stopped at the end."""
+    script = pathlib.Path(pretraining_sides.__file__)
+    process = subprocess.Popen(
+        [sys.executable, str(script), name, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def turn(process, first_step, steps):
+    """Lets a side train; its answer."""
+    process.stdin.write(f"{first_step} {steps}\n")
+    process.stdin.flush()
+    for line in process.stdout:
+        if line.startswith("ANSWER "):
+            return json.loads(line.removeprefix("ANSWER "))
+    raise RuntimeError(f"{process.args} ended. See its error above.")
+
+
+def alternate(names, path, rounds, steps, warmup):
+    """Tokens a second of every round of every side, and its last loss."""
+    rates, losses = {name: [] for name in names}, {}
+    with contextlib.ExitStack() as stack:
+        processes = {}
+        for name in names:
+            # One after the other, so that no two compile at once.
+            processes[name] = stack.enter_context(started(name, path))
+            turn(processes[name], 0, warmup)
+            print(f"{name} is warm", file=sys.stderr)
+        for number in range(rounds):
+            for name, process in processes.items():
+                answer = turn(process, warmup + number * steps, steps)
+                rates[name].append(answer["tokens"] / answer["seconds"])
+                losses[name] = answer["loss"]
+                print(
+                    f"round {number + 1}: {name} {rates[name][-1]:.0f}",
+                    file=sys.stderr,
+                )
+    return rates, losses
+
+
+def table_of(rates, losses, flops, peaks, options):
+    """Medians, ratios to KerasHub's better setting, share of the peak."""
+    medians = {name: statistics.median(rates[name]) for name in rates}
+    stock = [medians[n] for n in pretraining_sides.STOCK if n in medians]
+    peak = 1e9 * max(peaks.values())
+    rows = [
+        (
+            name,
+            round(median),
+            round(min(rates[name])),
+            round(max(rates[name])),
+            Ratio(median / max(stock)) if stock else None,
+            Percent(median * flops / peak),
+            losses[name],
+        )
+        for name, median in medians.items()
+    ]
+    measured = ", ".join(f"{k} {v:.0f}" for k, v in peaks.items())
+    return Table(
+        title=(
+            f"Pretraining, {options.mode} of {options.sequence_length}, batch "
+            f"{options.batch_size}, {options.layers} x {options.hidden_dim}"
+        ),
+        columns=(
+            "side",
+            "real tokens/s, median",
+            "lowest",
+            "highest",
+            "to KerasHub's better",
+            "of matmul peak",
+            "last loss",
+        ),
+        rows=rows,
+        note=(
+            f"{options.rounds} rounds of {options.steps} steps; "
+            f"{flops / 1e6:.1f} MFLOP a token; matmul peak in GFLOP/s: "
+            f"{measured}; shares are of the highest."
+        ),
+    )
+
+
+def parse():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--mode", choices=("rows", "paragraphs"), default="rows"
+    )
+    parser.add_argument("--sequence-length", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--hidden-dim", type=int, default=384)
+    parser.add_argument("--heads", type=int, default=12)
+    parser.add_argument("--vocabulary-size", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=11, help="of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--warmup", type=int, default=5)
+    parser.add_argument(
+        "--sides",
+        nargs="+",
+        choices=tuple(pretraining_sides.SIDES),
+        default=[
+            name
+            for name in pretraining_sides.SIDES
+            if not name.startswith("kbig-")
+        ],
+    )
+    parser.add_argument("--json", help="file for every number")
+    return parser.parse_args()
+
+
+def available(sides):
+    """Leaves Hugging Face out, and says so, where it is not installed."""
+    missing = [
+        name
+        for name in ("torch", "transformers")
+        if importlib.util.find_spec(name) is None
+    ]
+    skipped = [name for name in sides if missing and name.startswith("torch-")]
+    if skipped:
+        print(
+            f"Left out: {', '.join(skipped)}; not installed: "
+            f"{', '.join(missing)}."
+        )
+    return [name for name in sides if name not in skipped]
+
+
+def main():
+    """Prepares, lets the sides take turns, prints."""
+    options = parse()
+    peaks = {
+        f"{dtype} ({framework})": value
+        for dtype, _, *values in matmul_peak.measure([2048], 1.0)
+        for framework, value in zip(("TensorFlow", "PyTorch"), values)
+        if value is not None
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        rows = pathlib.Path(directory, "rows.npz")
+        vocabulary_size, attended = prepare(options, rows)
+        num_predictions = round(PREDICTIONS_PER_TOKEN * options.sequence_length)
+        path = pathlib.Path(directory, "options.json")
+        settings = {
+            "mode": options.mode,
+            "size": {
+                "num_layers": options.layers,
+                "hidden_dim": options.hidden_dim,
+                "num_heads": options.heads,
+            },
+            "vocabulary_size": vocabulary_size,
+            "num_predictions": num_predictions,
+            "batch_size": options.batch_size,
+            "rows": str(rows),
+        }
+        path.write_text(json.dumps(settings), "utf-8")
+        rates, losses = alternate(
+            available(options.sides),
+            path,
+            options.rounds,
+            options.steps,
+            options.warmup,
+        )
+    flops = kbig.training.bert_training_flops(
+        options.layers,
+        options.hidden_dim,
+        attended,
+        vocabulary_size,
+        PREDICTIONS_PER_TOKEN * attended,
+    )
+    print(table_of(rates, losses, flops, peaks, options))
+    if options.json:
+        text = json.dumps({**vars(options), "rates": rates, "peaks": peaks})
+        pathlib.Path(options.json).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

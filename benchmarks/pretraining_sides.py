@@ -1,0 +1,233 @@
+"""The sides of `pretraining.py`: each trains in a process of its own.
+
+python benchmarks/pretraining_sides.py SIDE OPTIONS.json
+
+Reads a line `FIRST_STEP STEPS` from standard input, trains, and answers with
+a line of JSON: the seconds from the end of the first step to the end of the
+last, the real tokens trained on in that time, and the last loss.
+"""
+
+import json
+import os
+import sys
+import time
+import types
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+import kbig
+
+STOCK = ("kerashub", "kerashub-jit")
+# "kbig" is what `kbig pretrain-mlm` chooses; the next two are what it could.
+RUNTIMES = {
+    "kbig": {},
+    "kbig-float32": {"precision": "float32", "xla": False},
+    "kbig-xla": {"precision": "float32", "xla": True},
+    "kerashub": {"precision": "float32", "xla": False},
+    "kerashub-jit": {"precision": "float32", "xla": True},
+}
+
+
+def keras_side(name, options):
+    """Compiles kbig's or KerasHub's model; a function that trains it."""
+    import keras
+
+    runtime = kbig.training.Runtime(xla_pays_on_cpu=True, **RUNTIMES[name])
+    with runtime.scope():
+        model = _keras_model(name, options)
+        model.compile(
+            keras.optimizers.AdamW(1e-4, weight_decay=0.01)
+            if name in STOCK
+            else kbig.training.adamw(1e-4),
+            keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, reduction="mean_with_sample_weight"
+            ),
+            jit_compile=runtime.jit_compile,
+        )
+    clock = _make_clock()
+
+    def train(stream, steps):
+        with runtime.scope():
+            history = model.fit(
+                stream,
+                steps_per_epoch=steps,
+                callbacks=[clock],
+                verbose=0,
+                shuffle=False,
+            ).history
+        return clock.seconds, history["loss"][-1]
+
+    return train
+
+
+def _keras_model(name, options):
+    import keras_hub
+
+    backbone = kbig.models.bert(options.size, options.vocabulary_size)
+    if name in STOCK:
+        return keras_hub.models.BertMaskedLM(backbone, preprocessor=None)
+    model = kbig.models.bert_masked_lm(backbone)
+    is_packed = options.mode == "paragraphs"
+    return kbig.models.packed(model) if is_packed else model
+
+
+def _make_clock():
+    """Measures from the end of the first step to the end of the last."""
+    import keras
+
+    class _Clock(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 0:
+                self.begin = time.perf_counter()
+            self.seconds = time.perf_counter() - self.begin
+
+    return _Clock()
+
+
+def torch_side(name, options):
+    """Builds Hugging Face's model; a function that trains it."""
+    import torch
+    import transformers
+
+    size = types.SimpleNamespace(**options.size)
+    torch.set_num_threads(os.cpu_count())
+    config = transformers.BertConfig(
+        vocab_size=options.vocabulary_size,
+        hidden_size=size.hidden_dim,
+        num_hidden_layers=size.num_layers,
+        num_attention_heads=size.num_heads,
+        intermediate_size=4 * size.hidden_dim,
+        max_position_embeddings=512,
+    )
+    model = transformers.BertForMaskedLM(config).train()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=1e-4, weight_decay=0.01, fused=True
+    )
+    bfloat16 = "bfloat16" in name
+    loss_of = _loss_at_masked if name.endswith("-masked") else _loss_of_all
+
+    def step(batch):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = loss_of(model, *batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def train(stream, steps):
+        batches = [_torch_batch(batch) for batch in stream.take(steps)]
+        step(batches[0])
+        begin = time.perf_counter()
+        for batch in batches[1:]:
+            loss = step(batch)
+        value = loss.item()
+        return time.perf_counter() - begin, value
+
+    return train
+
+
+def _torch_batch(batch):
+    import torch
+
+    inputs, labels, weights = batch
+    tensors = {
+        name: torch.from_numpy(np.array(value)).long()
+        for name, value in inputs.items()
+    }
+    labels = torch.from_numpy(np.array(labels)).long()
+    return tensors, labels.masked_fill(
+        torch.from_numpy(np.array(weights)) == 0, -100
+    )
+
+
+def _arguments_of(inputs):
+    return {
+        "input_ids": inputs["token_ids"],
+        "token_type_ids": inputs["segment_ids"],
+        "attention_mask": inputs["padding_mask"],
+    }
+
+
+def _loss_of_all(model, inputs, labels):
+    """As transformers does it: logits of every position."""
+    import torch
+
+    everywhere = torch.full_like(inputs["token_ids"], -100)
+    # Absent predictions stand at position 0, which nothing is predicted at.
+    everywhere.scatter_(1, inputs["mask_positions"], labels)
+    return model(**_arguments_of(inputs), labels=everywhere).loss
+
+
+def _loss_at_masked(model, inputs, labels):
+    """The head on the masked positions only."""
+    import torch
+
+    hidden = model.bert(**_arguments_of(inputs)).last_hidden_state
+    index = inputs["mask_positions"].unsqueeze(-1)
+    hidden = hidden.gather(1, index.expand(-1, -1, hidden.shape[-1]))
+    return torch.nn.functional.cross_entropy(
+        model.cls(hidden).flatten(0, 1), labels.flatten(), ignore_index=-100
+    )
+
+
+SIDES = {
+    **dict.fromkeys(RUNTIMES, keras_side),
+    "torch-float32": torch_side,
+    "torch-bfloat16": torch_side,
+    "torch-bfloat16-masked": torch_side,
+}
+
+
+def batches_of(name, options):
+    """A function from the first step to the side's batches."""
+    kind = "packed_" if name.startswith("kbig") else "plain_"
+    with np.load(options.rows) as stored:
+        vocabulary = list(stored["vocabulary"])
+        rows = {
+            key.removeprefix(kind): stored[key]
+            for key in stored.files
+            if key.startswith(kind)
+        }
+
+    def stream(first_step):
+        return kbig.data.masked_batches(
+            rows,
+            options.batch_size,
+            vocabulary_size=len(vocabulary),
+            mask_id=vocabulary.index("[MASK]"),
+            special_ids=[
+                vocabulary.index(token) for token in kbig.data.SPECIAL_TOKENS
+            ],
+            max_predictions=options.num_predictions,
+            pad_id=vocabulary.index("[PAD]"),
+            training=True,
+            first_step=first_step,
+        )
+
+    return stream
+
+
+def tokens_of(stream, steps):
+    """Real tokens of the steps that are timed: all but the first."""
+    masks = (inputs["padding_mask"] for inputs, *_ in stream.take(steps))
+    return sum(int(np.sum(mask)) for mask in list(masks)[1:])
+
+
+def main(name, path):
+    """Answers until standard input ends."""
+    with open(path, encoding="utf-8") as file:
+        options = types.SimpleNamespace(**json.load(file))
+    stream = batches_of(name, options)
+    train = SIDES[name](name, options)
+    for line in sys.stdin:
+        first_step, steps = map(int, line.split())
+        tokens = tokens_of(stream(first_step), steps)
+        seconds, loss = train(stream(first_step), steps)
+        answer = {"seconds": seconds, "tokens": tokens, "loss": loss}
+        print("ANSWER", json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
