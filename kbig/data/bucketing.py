@@ -38,7 +38,9 @@ def bucketed_batches(
         shuffle: whether to shuffle, anew in every epoch.
         seed: of the order.
         drop_remainder: whether to leave out batches that are not full, at
-            most one a bucket, so that XLA compiles no shape but theirs.
+            most one a bucket, so that XLA compiles no shape but theirs. A
+            bucket with too few texts for a batch is joined to the next, so
+            that with `shuffle` no text is left out in every epoch.
         class_weights: one a class, above zero, where labels are classes.
 
     Returns:
@@ -140,6 +142,8 @@ def _batched(
     drop_remainder,
 ):
     limits = bucket_lengths(rows.sequence_length)
+    if drop_remainder:
+        limits = _filled(limits, rows.sizes, batch_size)
     dataset = tf.data.Dataset.range(len(rows.sizes))
     if shuffle_seed is not None:
         dataset = shuffled(dataset, shuffle_seed)
@@ -183,6 +187,17 @@ def _example_of(rows, per_row, per_token):
         )
 
     return example
+
+
+def _filled(limits, sizes, batch_size):
+    """Those of the limits whose buckets fill a batch; the last one stays."""
+    kept, below = [], 0
+    for limit in limits[:-1]:
+        up_to = np.count_nonzero(sizes <= limit)
+        if up_to - below >= batch_size and len(sizes) - up_to >= batch_size:
+            kept.append(limit)
+            below = up_to
+    return (*kept, limits[-1])
 
 
 def _batch_count(sizes, limits, batch_size, drop_remainder) -> int:

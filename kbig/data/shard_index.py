@@ -64,12 +64,12 @@ class Index:
         self._directory = directory
         self._settings = dict(settings)
         self._complete = (directory / INDEX).is_file()
-        self._earlier = {}
-        if self._complete or (directory / JOURNAL).is_file():
-            name = INDEX if self._complete else JOURNAL
-            found, shards = _READERS[name](directory / name)
-            check_settings(directory / name, found, settings, _REMEDY)
-            self._earlier = {shard["file"]: shard for shard in shards}
+        path = directory / (INDEX if self._complete else JOURNAL)
+        found, shards = _READERS[path.name](path)
+        if shards:
+            check_settings(path, found, settings, _REMEDY)
+        self._earlier = {shard["file"]: shard for shard in shards}
+        self._has_journal = False
         self.shards = {}
 
     def kept(self, chunk: Chunk) -> bool:
@@ -107,9 +107,14 @@ class Index:
         }
         self.shards[chunk.file] = shard
         journal = self._directory / JOURNAL
-        lines = [shard] if journal.exists() else [self._settings, shard]
-        with journal.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+        if self._has_journal:
+            with journal.open("a", encoding="utf-8") as file:
+                file.write(_lines([shard]))
+            return
+        # The first time anew: the last line of an earlier one may be half.
+        earlier = self._earlier.values()
+        write_text(journal, _lines([self._settings, *earlier, shard]))
+        self._has_journal = True
 
     def finish(self) -> list[dict]:
         """Writes the index, in one step.
@@ -173,25 +178,36 @@ def read_index(path: pathlib.Path) -> tuple[dict, list[dict]]:
         content = json.loads(path.read_text(encoding="utf-8"))
         return content, content.pop("shards")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is not an index of shards. Write them anew with "
-            "`resume=False`."
-        ) from error
+        raise _no_index(path) from error
 
 
 def _read_journal(path):
-    lines = list(_whole_lines(path))
+    lines = list(_whole_lines(path)) if path.is_file() else []
     return (lines[0], lines[1:]) if lines else ({}, [])
 
 
 _READERS = {INDEX: read_index, JOURNAL: _read_journal}
 
 
+def _lines(values):
+    return "".join(json.dumps(value) + "\n" for value in values)
+
+
 def _whole_lines(path) -> Iterator[dict]:
     """All lines but one that was cut off when the writer was killed."""
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         if line.endswith("\n"):
-            yield json.loads(line)
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise _no_index(path) from error
+
+
+def _no_index(path):
+    return DataError(
+        f"{path} is not an index of shards. Write them anew with "
+        "`resume=False`."
+    )
 
 
 def clear(directory: pathlib.Path) -> None:

@@ -45,7 +45,7 @@ class ShardWriters:
         casing: tuple[bool, bool],
         processes: int | None,
     ):
-        self.processes = processes or len(os.sched_getaffinity(0))
+        self.processes = processes or _cores()
         self._directory = directory
         self._vocabulary = vocabulary
         self._casing = casing
@@ -131,6 +131,13 @@ class ShardWriters:
     def _last_words(self):
         log = (self._scratch / _LOG).read_text(errors="replace")
         return log.strip().rpartition("\n")[2]
+
+
+def _cores() -> int:
+    """Those that this process may use; only Linux tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _environment():

@@ -51,6 +51,37 @@ def test_dropping_remainders_leaves_full_batches(tokenizer):
     assert sum(shapes.values()) >= 100 // 8 - 2
 
 
+@pytest.mark.parametrize(
+    "sizes, lengths",
+    [
+        # Buckets end at 8, 16 and 24 tokens, two of which are special.
+        ([1] * 16 + [20] * 3, {24}),
+        ([1] * 3 + [20] * 16, {24}),
+        ([1] * 16 + [10] * 3 + [20] * 16, {8, 24}),
+        ([1] * 3 + [10] * 16 + [20] * 16, {16, 24}),
+        ([1] * 16 + [10] * 16 + [20] * 3, {8, 24}),
+    ],
+)
+def test_few_texts_of_one_length_are_not_always_left_out(
+    tokenizer, sizes, lengths
+):
+    batches = data.bucketed_batches(
+        ["a " * size for size in sizes],
+        np.arange(len(sizes)),
+        8,
+        tokenizer,
+        24,
+        shuffle=True,
+        drop_remainder=True,
+    )
+    epochs = [list(batches) for _ in range(20)]
+    assert {len(epoch) for epoch in epochs} == {int(batches.cardinality())}
+    every = [batch for epoch in epochs for batch in epoch]
+    assert {inputs["token_ids"].shape[1] for inputs, _ in every} == lengths
+    seen = {label for _, y in every for label in y.numpy().tolist()}
+    assert seen == set(range(len(sizes)))
+
+
 def test_the_order_is_new_each_epoch_and_the_seed_repeats_it(tokenizer):
     def order(batches):
         return [label for _, y in batches for label in y.numpy().tolist()]

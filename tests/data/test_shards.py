@@ -1,4 +1,3 @@
-import gzip
 import json
 import os
 import subprocess
@@ -10,10 +9,8 @@ from kbig.data import encoding
 from kbig.data import fast_tokens
 from kbig.data import shard_processes
 from kbig.data import shards
-from kbig.data import streaming
 from kbig.data.shard_chunks import chunks
 from kbig.data.vocabulary import SPECIAL_TOKENS
-from kbig.data.vocabulary import train_vocabulary
 from kbig.errors import DataError
 from kbig.errors import KbigError
 from kbig.errors import UsageError
@@ -118,6 +115,24 @@ def test_an_interrupted_writer_goes_on_with_what_is_missing(tmp_path):
     assert write(tmp_path).kept == 3
 
 
+def test_a_writer_may_be_interrupted_again_and_again(tmp_path):
+    def killed(count):
+        yield from PLAIN[:count]
+        raise KeyboardInterrupt
+
+    journal = tmp_path / "unfinished.jsonl"
+    # Killed before its first line, and then with a full disk each time.
+    journal.touch()
+    for count in (2, 3, 4, 5):
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path, killed(count), documents_per_shard=1, processes=1)
+        with journal.open("a") as file:
+            file.write('{"file": "shard-00')
+    assert write(tmp_path, PLAIN, documents_per_shard=1).kept == 5
+    found = shards.read_shards(tmp_path, VOCABULARY)
+    assert ids_of(found.documents()) == expected(PLAIN)
+
+
 def test_a_missing_or_shortened_shard_is_written_again(tmp_path):
     write(tmp_path)
     (tmp_path / "shard-00000.tfrecord").unlink()
@@ -186,9 +201,10 @@ def test_what_makes_no_shards_is_rejected(tmp_path):
         write(tmp_path, processes=0)
     with pytest.raises(DataError, match="Document 1 .*surrogate"):
         write(tmp_path, ["a", "\ud800"])
-    (tmp_path / "index.json").write_text("[]")
-    with pytest.raises(DataError, match="not an index"):
-        write(tmp_path)
+    for name in ("unfinished.jsonl", "index.json"):
+        (tmp_path / name).write_text("[\n")
+        with pytest.raises(DataError, match=f"{name} is not an index"):
+            write(tmp_path)
 
 
 def test_shards_end_at_the_number_of_documents_or_of_bytes(monkeypatch):
@@ -251,40 +267,3 @@ def test_memory_stays_flat_however_long_the_corpus(tmp_path):
     (short, before), (long, after) = json.loads(child.stdout)
     assert long - short > 50  # MiB of text more, and their ids are as many.
     assert after - before < 25
-
-
-def test_files_are_streamed_as_they_are_loaded(tmp_path):
-    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfOne.\r\n Two. \n\n\nThree.")
-    (tmp_path / "b.txt.gz").write_bytes(gzip.compress("Vier: é\n\n".encode()))
-    (tmp_path / "notes.md").write_text("no")
-    documents = streaming.stream_documents(tmp_path)
-    wanted = ["One.\nTwo.", "Three.", "Vier: é"]
-    assert list(documents) == wanted == list(documents)
-
-
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        (b"One.\n\xff\n", "line 2: text must be UTF-8. Received: byte 0xff"),
-        (None, "does not exist"),
-    ],
-)
-def test_files_that_cannot_be_streamed_are_named(content, message, tmp_path):
-    path = tmp_path / "a.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        list(streaming.stream_documents(path))
-    broken = tmp_path / "b.txt.gz"
-    broken.write_bytes(b"not gzip")
-    with pytest.raises(DataError, match="b.txt.gz could not be read"):
-        list(streaming.stream_documents(broken))
-
-
-def test_streamed_texts_train_a_vocabulary(tmp_path, texts):
-    path = tmp_path / "a.txt"
-    path.write_text("\n\n".join(texts[:50]), encoding="utf-8")
-    documents = streaming.stream_documents(path)
-    assert train_vocabulary(documents, 300) == train_vocabulary(
-        list(documents), 300
-    )
