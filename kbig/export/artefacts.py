@@ -11,6 +11,7 @@ import keras
 
 from kbig.errors import GateError
 from kbig.errors import UsageError
+from kbig.export.decisions import task_of
 from kbig.export.litert import write_litert
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
@@ -21,6 +22,7 @@ from kbig.export.samples import text_samples
 from kbig.export.saved_model import write_saved_model
 from kbig.export.signatures import check_class_names
 from kbig.export.signatures import model_signatures
+from kbig.export.signatures import output_names
 from kbig.export.staging import publish_file
 from kbig.export.staging import publish_version
 from kbig.export.staging import staging
@@ -117,8 +119,8 @@ def artefacts(
             strings.
         sequence_length: length of the rows that the tokenizer fills.
         class_names: adds `probabilities` and `label` to the SavedModel.
-        task: "classification", "multilabel" or "regression": what the first
-            output means. By default the dtype of the labels tells.
+        task: "classification", "multilabel", "regression" or "tags": what
+            the first output means. By default the dtype of the labels tells.
 
     Returns:
         What was measured, with the final paths.
@@ -223,6 +225,7 @@ def _publish_proved(job, formats, directory, labels) -> VerifyReport:
     """Writes aside, verifies, and renames only when every gate held."""
     rows = len(next(iter(job.samples.values())))
     labels = checked_labels(labels, rows)
+    task_of(job.task, labels, output_names(job.model), job.class_names)
     with staging(directory) as aside:
         staged = [format.write(job, aside) for format in formats]
         report = verify(

@@ -68,7 +68,10 @@ TASKS = {
 
 
 def task_of(
-    name: str | None, labels: np.ndarray | None, output_names: Sequence[str]
+    name: str | None,
+    labels: np.ndarray | None,
+    output_names: Sequence[str],
+    class_names: Sequence[str] = (),
 ) -> Task | None:
     """Finds what a model's first output means.
 
@@ -76,29 +79,38 @@ def task_of(
         name: a key of `TASKS`, or None to tell it from the rest.
         labels: integers are classes, floats are values to regress.
         output_names: of the model; `logits` are of a classifier.
+        class_names: of the classes; a model that has them is a classifier.
 
     Returns:
         The task; None when nothing tells.
 
     Raises:
-        UsageError: a name that is no key.
+        UsageError: a name that is no key, or class names where there are no
+            classes.
 
     Example:
     ```python
     task_of(None, np.array([0, 2]), ["logits"]).metric_name  # "accuracy"
     ```
     """
-    if name:
-        if name not in TASKS:
-            raise UsageError(
-                f"`task` must be one of {', '.join(TASKS)}, or None. "
-                f"Received: task={name!r}"
-            )
-        return TASKS[name]
-    if labels is not None:
+    if name and name not in TASKS:
+        raise UsageError(
+            f"`task` must be one of {', '.join(TASKS)}, or None. "
+            f"Received: task={name!r}"
+        )
+    if not name and labels is not None:
         is_class = labels.dtype.kind in "iu"
-        return TASKS["classification" if is_class else "regression"]
-    return TASKS["classification"] if "logits" in output_names else None
+        name = "classification" if is_class else "regression"
+    if not name and (class_names or "logits" in output_names):
+        name = "classification"
+    if name == "regression" and class_names:
+        raise UsageError(
+            "Class names are of classes, whose labels are integers, or with "
+            'task="multilabel" 0 or 1 a class. Received: '
+            f"{len(class_names)} class names and values to regress. Convert "
+            "the labels, or leave the class names out."
+        )
+    return TASKS[name] if name else None
 
 
 def agreement(got: np.ndarray, expected: np.ndarray, task: Task) -> float:

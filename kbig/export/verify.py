@@ -63,8 +63,8 @@ def verify(
             The model runs as TensorFlow is set in this process.
         class_names: names of the classes in the order of the logits, to check
             the `label` and `probabilities` of signatures that have them.
-        task: "classification", "multilabel" or "regression"; by default the
-            dtype of the labels tells.
+        task: "classification", "multilabel", "regression" or "tags"; by
+            default the dtype of the labels tells.
 
     Returns:
         A report. It does not raise when a gate fails: see `passed`.
@@ -87,7 +87,7 @@ def verify(
     samples = named_samples(model, samples)
     rows = len(next(iter(samples.values())))
     labels = checked_labels(labels, rows)
-    meaning = task_of(task, labels, output_names(model))
+    meaning = task_of(task, labels, output_names(model), class_names)
     threads = threads or os.cpu_count() or 1
     reference = KerasReference(model, samples)
     expected = reference.outputs()

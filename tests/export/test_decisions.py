@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,18 @@ def test_the_task_follows_the_labels_unless_it_is_named():
     check_usage_error(
         lambda: decisions.task_of("tagging", None, []), "'tagging'", "tags"
     )
+
+
+def test_class_names_are_of_classes():
+    names = ("cat", "dog")
+    assert decisions.task_of(None, None, ["dense"], names) is CLASSIFICATION
+    one_hot = np.eye(2, dtype="float32")
+    for arguments in ((None, one_hot), ("regression", None)):
+        check_usage_error(
+            functools.partial(decisions.task_of, *arguments, ["logits"], names),
+            "2 class names",
+            "multilabel",
+        )
 
 
 def test_micro_f1_counts_all_classes_together():
