@@ -62,13 +62,16 @@ class Run:
     ) -> "Run":
         """Makes the directory and writes `config.json`.
 
+        Tokenized text of a run that was interrupted stays, to go on from,
+        unless `overwrite` is True.
+
         Raises:
             UsageError: the directory holds a run and `overwrite` is False,
                 or holds something that is not a run.
         """
         directory = pathlib.Path(directory)
         _check_free(directory, overwrite)
-        for name in _FILES:
+        for name in (*_FILES, *(("shards",) if overwrite else ())):
             path = directory / name
             if path.is_dir():
                 shutil.rmtree(path)
@@ -208,7 +211,7 @@ class Run:
             raise UsageError(
                 f"{self.directory} is a run of {self.recipe}, which keeps no "
                 "test rows to verify an export with. Pass a run of finetune, "
-                "train-image or train-sequence."
+                "distill, train-image or train-sequence."
             )
         with np.load(path) as stored:
             labels = stored["labels"] if "labels" in stored.files else None

@@ -187,7 +187,10 @@ def multilabel_predictions(
 
 
 def regression_predictions(
-    texts: Sequence[str], outputs: np.ndarray, targets: np.ndarray
+    texts: Sequence[str],
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    class_names: Sequence[str] = (),
 ) -> Section:
     """What a regression said about single texts.
 
@@ -195,6 +198,7 @@ def regression_predictions(
         texts: a few texts, or `(texts, 2)` for pairs.
         outputs: float `(texts,)` or `(texts, 1)`.
         targets: float `(texts,)`.
+        class_names: empty; here so that all tasks are shown alike.
     """
     rows = [
         (_shown(text), float(output), float(target))

@@ -97,7 +97,7 @@ def _head_chain(model):
     while isinstance(seen, keras.KerasTensor):
         # A layer may be part of other models too: the node is this one's.
         layer, node, _ = seen._keras_history
-        if layer not in head and not isinstance(layer, keras.layers.Dropout):
+        if layer not in head and not _belongs(layer, head, chain):
             break
         chain.insert(0, layer)
         inputs = layer._inbound_nodes[node].input_tensors
@@ -111,3 +111,11 @@ def _head_chain(model):
             "alone."
         )
     return seen, chain
+
+
+def _belongs(layer, head, chain):
+    """Tells a layer without weights that is within the head, or on top."""
+    if getattr(layer, "weights", ()):
+        return False
+    is_above = any(x not in chain for x in head)
+    return is_above or isinstance(layer, keras.layers.Dropout)

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 
 from kbig import models
@@ -29,6 +30,19 @@ def test_a_head_trained_on_features_is_the_model_s():
     # A second time, though the layers are in two models by now.
     _, again = tuning.head_on_features(model)
     np.testing.assert_array_equal(again(x), head(x))
+
+
+def test_what_scales_the_values_of_a_regression_is_in_the_head():
+    inputs, _ = rows()
+    for pooling in ("cls", "mean"):
+        logits = classifier(num_classes=1, pooling=pooling)
+        values = keras.layers.Rescaling(3.0, 2.0)(logits.output)
+        model = keras.Model(logits.input, values)
+        encoder, head = tuning.head_on_features(model)
+        assert encoder.output.shape == (None, 16)
+        x = encoder(inputs)
+        np.testing.assert_allclose(head(x), model(inputs), rtol=1e-5)
+        np.testing.assert_allclose(head(x), 3 * logits(inputs) + 2, rtol=1e-5)
 
 
 def test_weights_of_rows_come_along():
