@@ -115,7 +115,7 @@ class Material:
         size = {"num_layers": 2, "hidden_dim": 64, "num_heads": 4}
         return kbig.models.bert(size, len(self.vocabulary))
 
-    def batches(self, seed):
+    def batches(self, seed, drop_remainder=True):
         return kbig.data.bucketed_batches(
             self.texts,
             self.labels,
@@ -125,7 +125,8 @@ class Material:
             shuffle=True,
             seed=seed,
             # XLA compiles each shape of a batch anew.
-            drop_remainder=len(self.texts) >= 20 * self.options.batch_size,
+            drop_remainder=drop_remainder
+            and len(self.texts) >= 20 * self.options.batch_size,
         )
 
 
@@ -187,7 +188,9 @@ def in_stages(material, tuning, runtime, rate, seed):
 def on_features(material, tuning, runtime, rate, seed):
     """The encoder runs once; many more epochs of the head cost little."""
     encoder, head = kbig.tuning.head_on_features(tuning.model)
-    x, y = kbig.tuning.features(encoder, material.batches(seed))
+    # Computed once, so that a row left out would never be seen.
+    batches = material.batches(seed, drop_remainder=False)
+    x, y = kbig.tuning.features(encoder, batches)
     epochs = 10 * material.options.epochs
     total = -(-len(x) // material.options.batch_size) * epochs
     with runtime.scope():

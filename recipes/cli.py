@@ -32,7 +32,7 @@ RECIPES = {
     ),
     "finetune": (
         "recipes.finetune",
-        "train a BERT text classifier, from a pretraining run or nothing",
+        "train a BERT for classes, values or tags, on from any start",
     ),
     "distill": (
         "recipes.distill",

@@ -53,6 +53,32 @@ def load_data(name: str, kinds: Sequence[str], limit: int = 0, **options):
     return _limited(dataset, limit) if limit else dataset
 
 
+def new_vocabulary(texts, config) -> tuple[tuple[str, ...], bool, bool]:
+    """Trains a vocabulary on texts, for a model that starts from nothing.
+
+    Args:
+        texts: one by one.
+        config: with `vocabulary_size`, `lowercase` and `strip_accents`.
+
+    Returns:
+        The vocabulary, and whether case is folded and accents stripped.
+    """
+    options = casing(config)
+    vocabulary = kbig.data.train_vocabulary(
+        texts, config.vocabulary_size, **options
+    )
+    return vocabulary, *options.values()
+
+
+def casing(config) -> dict[str, bool]:
+    """`lowercase` and `strip_accents`, which follows it unless given."""
+    accents = config.strip_accents
+    return {
+        "lowercase": config.lowercase,
+        "strip_accents": config.lowercase if accents is None else accents,
+    }
+
+
 def array_kind(path: str, kind: str) -> str:
     """What an .npz file holds; of other data the loader knows it."""
     return kind if path.endswith(".npz") else ""
@@ -175,6 +201,8 @@ _SUMMARY = {
     "test_loss": ("Test loss", None, ""),
     "perplexity": ("Perplexity", None, "of hidden tokens"),
     "unigram_entropy": ("Unigram entropy", None, "the loss without context"),
+    "tokens_per_second": ("Tokens a second", "", ""),
+    "matmul_share": ("Share of matmul peak", "Percent", ""),
     "trained_parameters": ("Trained parameters", None, ""),
     "parameters": ("Parameters", None, ""),
     "seconds": ("Time", "Seconds", ""),

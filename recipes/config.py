@@ -49,8 +49,14 @@ class TrainConfig(RecipeConfig):
     )
     precision: str = option(
         "auto",
-        "dtype policy",
-        ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+        "dtype policy, or oneDNN's bfloat16 on CPUs",
+        (
+            "auto",
+            "float32",
+            "mixed_bfloat16",
+            "mixed_float16",
+            "onednn_bfloat16",
+        ),
     )
     xla: str = option("auto", "XLA compilation", ("auto", "on", "off"))
     limit: int = option(0, "training rows to use; 0 is all", minimum=0)

@@ -14,8 +14,6 @@ import dataclasses
 import time
 from typing import ClassVar
 
-import numpy as np
-
 import kbig
 from kbig.errors import UsageError
 from recipes import common
@@ -245,10 +243,9 @@ def _tested(student: Reader, teacher: Reader, dataset):
         "parameters": student.model.count_params(),
         "teacher_parameters": teacher.model.count_params(),
     }
-    shown = [" / ".join(np.atleast_1d(text)) for text in texts[:3]]
     sections = [
         kbig.sections.classification(report),
-        kbig.sections.predictions(shown, logits[:3], labels[:3], names),
+        kbig.sections.predictions(texts[:3], logits[:3], labels[:3], names),
     ]
     return metrics, sections
 

@@ -7,6 +7,7 @@ import numpy as np
 
 import kbig
 from kbig.errors import UsageError
+from recipes import common
 
 # Which of the weights in the configuration each method puts in force.
 METHODS = {
@@ -167,7 +168,7 @@ def make_student(config, teacher: Reader, dataset) -> Reader:
         tokens = start.vocabulary, start.lowercase, start.strip_accents
         backbone = start.backbone
     elif config.vocabulary == "own":
-        tokens = _own_vocabulary(config, texts)
+        tokens = common.new_vocabulary(np.ravel(texts), config)
         backbone = kbig.models.bert(config.size, len(tokens[0]))
     else:
         tokens = teacher.tokens
@@ -203,18 +204,6 @@ def _like_teacher(config, teacher):
     start = kbig.tuning.narrowed(table, backbone.hidden_dim, config.seed)
     backbone.token_embedding.embeddings.assign(start)
     return backbone
-
-
-def _own_vocabulary(config, texts):
-    accents = config.strip_accents
-    accents = config.lowercase if accents is None else accents
-    vocabulary = kbig.data.train_vocabulary(
-        np.ravel(texts),
-        config.vocabulary_size,
-        lowercase=config.lowercase,
-        strip_accents=accents,
-    )
-    return vocabulary, config.lowercase, accents
 
 
 def make_learner(config, student: Reader, teacher: Reader):

@@ -167,7 +167,7 @@ _CURVES = {**common.CLASSIFIER_CURVES, "mae": "Mean absolute error"}
 def _load(config: Config):
     # Data that come with kbig, and tags, have a task of their own.
     named = config.task in ("multilabel", "regression")
-    return common.load_data(
+    dataset = common.load_data(
         config.data,
         ("text", "tags"),
         task=config.task if named else "",
@@ -178,6 +178,13 @@ def _load(config: Config):
         data_dir=config.data_dir,
         limit=config.limit,
     )
+    if config.task not in ("", dataset.info.task):
+        raise UsageError(
+            f"The labels of {config.data} are those of the task "
+            f"{dataset.info.task}. Received: --task {config.task}. Leave it "
+            "out, or pass other data."
+        )
+    return dataset
 
 
 def _start(config: Config, dataset) -> _Start:
@@ -199,21 +206,9 @@ def _start(config: Config, dataset) -> _Start:
     texts = text_tasks.TASKS[dataset.info.task].texts(
         dataset.arrays("train")[0]
     )
-    vocabulary = kbig.data.train_vocabulary(
-        text_tasks.strings(texts),
-        config.vocabulary_size,
-        lowercase=config.lowercase,
-    )
-    new = functools.partial(kbig.models.bert, config.size, len(vocabulary))
-    accents = config.strip_accents
-    return _Start(
-        vocabulary,
-        config.lowercase,
-        config.lowercase if accents is None else accents,
-        _POSITIONS,
-        new,
-        new,
-    )
+    tokens = common.new_vocabulary(text_tasks.strings(texts), config)
+    new = functools.partial(kbig.models.bert, config.size, len(tokens[0]))
+    return _Start(*tokens, _POSITIONS, new, new)
 
 
 def _loaded(source: str):

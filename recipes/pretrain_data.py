@@ -67,18 +67,21 @@ class _Chain:
 
 @dataclasses.dataclass(frozen=True)
 class _Share:
-    """The documents whose hash is in a range."""
+    """The first documents, or all, whose hash is in a range."""
 
     documents: Iterable[str]
     held_out: bool
+    limit: int = 0
 
     def __iter__(self) -> Iterator[str]:
+        own = filter(self._holds, self.documents)
+        return itertools.islice(own, self.limit or None)
+
+    def _holds(self, document: str) -> bool:
         from kbig.data.splits import content_position
 
-        for document in self.documents:
-            position = content_position(document.encode())
-            if (position < _HELD_OUT) == self.held_out:
-                yield document
+        position = content_position(document.encode())
+        return (position < _HELD_OUT) == self.held_out
 
 
 def read_corpus(config) -> Corpus:
@@ -111,7 +114,8 @@ def _streamed(name: str, config):
                 "documents, or leave --stream out."
             )
     facts = f"{name}, streamed; one document in fifty is held out"
-    return _Share(documents, False), _Share(documents, True), facts
+    train = _Share(documents, False, config.limit)
+    return train, _Share(documents, True), facts
 
 
 def _loaded(name: str, config):

@@ -84,7 +84,9 @@ def run(config: Config) -> common.Outcome | None:
         start = pretrain_model.start(config, corpus)
     config = _resolved(config, start)
     if config.dry_run:
-        model = kbig.models.bert_masked_lm(start.backbone)
+        model = kbig.models.bert_masked_lm(
+            start.backbone, config.objective != "mlm"
+        )
         return common.show_plan(config, model, *corpus.facts, runtime)
     run = common.start(config, "pretrain-mlm")
     train, held_out = (
@@ -93,7 +95,7 @@ def run(config: Config) -> common.Outcome | None:
             corpus, start.words, _shards(config, run)
         )
     )
-    _check_rows(train, held_out, config)
+    _check_rows(train, config)
     size = start.backbone.vocabulary_size
     with runtime.scope():
         model = pretrain_model.model(
@@ -176,7 +178,7 @@ def _check(config: Config) -> None:
         )
 
 
-def _check_rows(train, held_out, config: Config) -> None:
+def _check_rows(train, config: Config) -> None:
     rows = len(train["token_ids"])
     if rows < config.batch_size:
         raise UsageError(

@@ -46,17 +46,10 @@ def start(config, corpus: Corpus) -> Start:
         return Start(words, found.backbone, found.masked_lm)
     if config.vocabulary:
         vocabulary = kbig.data.load_vocabulary(config.vocabulary)
+        words = Words(vocabulary, *common.casing(config).values())
     else:
-        vocabulary = kbig.data.train_vocabulary(
-            corpus.train, config.vocabulary_size, lowercase=config.lowercase
-        )
-    accents = config.strip_accents
-    words = Words(
-        vocabulary,
-        config.lowercase,
-        config.lowercase if accents is None else accents,
-    )
-    return Start(words, kbig.models.bert(config.size, len(vocabulary)))
+        words = Words(*common.new_vocabulary(corpus.train, config))
+    return Start(words, kbig.models.bert(config.size, len(words.vocabulary)))
 
 
 def model(start: Start, config, frequencies: np.ndarray):
@@ -77,10 +70,14 @@ def fit(config, runtime, model, rows, start: Start, run) -> Fitted:
     train, held_out = rows
     trained = kbig.models.packed(model) if config.pack else model
     count = len(train["token_ids"])
+    config = dataclasses.replace(
+        config,
+        batch_size=common.shared_batch(config.batch_size, count, runtime),
+    )
     total = config.steps or count // config.batch_size * config.epochs
     parts = min(total, max(config.epochs, _CURVE_POINTS))
     total -= total % parts
-    throughput = _throughput(train, start, config)
+    throughput = _throughput(train, start, config, runtime)
     with runtime.scope():
         _compile(trained, runtime, config, total)
         history = trained.fit(
@@ -196,10 +193,35 @@ def _names(model) -> dict[str, str]:
     }
 
 
-def _throughput(rows, start: Start, config):
+def _throughput(rows, start: Start, config, runtime):
     tokens = rows["token_ids"] != start.words.pad_id
-    per_row = tokens.sum() / len(tokens)
-    return kbig.training.Throughput(per_row * config.batch_size, unit="tokens")
+    per_row, backbone = tokens.sum() / len(tokens), start.backbone
+    dtype = "bfloat16" if "bfloat16" in runtime.precision else "float32"
+    attended = _attended(rows)
+    return kbig.training.Throughput(
+        per_row * config.batch_size,
+        unit="tokens",
+        flops_per_unit=kbig.training.bert_training_flops(
+            backbone.num_layers,
+            backbone.hidden_dim,
+            attended,
+            backbone.vocabulary_size,
+            config.rate * attended,
+            backbone.intermediate_dim,
+        ),
+        peak_gflops=kbig.training.matmul_peak(dtype),
+    )
+
+
+def _attended(rows) -> int:
+    """How many tokens a token attends to, on average over the tokens."""
+    if "text_ids" not in rows:
+        return rows["token_ids"].shape[1]
+    texts = rows["text_ids"] + len(rows["text_ids"][0]) * np.arange(
+        len(rows["text_ids"])
+    ).reshape(-1, 1)
+    _, sizes = np.unique(texts[rows["text_ids"] > 0], return_counts=True)
+    return round((sizes**2).sum() / sizes.sum())
 
 
 def _batches(rows, start: Start, config, training: bool):

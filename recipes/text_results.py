@@ -76,15 +76,11 @@ def comparison(material, trials, controls, metrics) -> list:
 
 def examples(material, trial) -> list:
     """What the model said about the first test texts."""
-    if material.dataset.info.task != "classification":
-        return []
-    texts, labels = material.dataset.arrays("test")
+    columns = *material.dataset.arrays("test"), trial.outputs
+    texts, labels, outputs = (column[:3] for column in columns)
     return [
-        kbig.sections.predictions(
-            [" / ".join(np.atleast_1d(text)) for text in texts[:3]],
-            trial.outputs[:3],
-            labels[:3],
-            material.dataset.info.class_names,
+        material.task.examples(
+            texts, outputs, labels, material.dataset.info.class_names
         )
     ]
 

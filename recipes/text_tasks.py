@@ -21,7 +21,10 @@ class TextTask:
         baseline: from training texts, labels and new texts to decisions.
         baseline_name: as people know it.
         section: from a report to a section of the page.
+        examples: from a few `(texts, outputs, labels, class_names)` to
+            another one.
         texts: from what the data hold to strings, or pairs of them.
+        loss_weight: from a model to what its loss is multiplied with.
     """
 
     build: Callable
@@ -32,7 +35,9 @@ class TextTask:
     baseline: Callable
     baseline_name: str
     section: Callable
+    examples: Callable
     texts: Callable = lambda x: x
+    loss_weight: Callable = lambda model: None
 
 
 def compile(task: TextTask, model, optimizer, jit_compile: bool) -> None:
@@ -42,6 +47,7 @@ def compile(task: TextTask, model, optimizer, jit_compile: bool) -> None:
     model.compile(
         optimizer,
         task.loss(),
+        loss_weights=task.loss_weight(model),
         **{"weighted_metrics" if weighted else "metrics": [metric]},
         jit_compile=jit_compile,
     )
@@ -68,6 +74,14 @@ def _value_model(backbone, config, labels, classes):
         scale, float(labels.mean()), dtype="float32", name="values"
     )(model.output)
     return keras.Model(model.input, values, name="bert_regressor")
+
+
+def _value_weight(model) -> float:
+    """Makes the loss one of labels with a deviation of one.
+
+    The optimizer's epsilon and the clipping of gradients know no units.
+    """
+    return float(model.get_layer("values").scale) ** -2
 
 
 def _token_model(backbone, config, labels, classes):
@@ -127,6 +141,7 @@ TASKS = {
         baseline=_lazy("baselines", "tfidf_logistic_regression"),
         baseline_name="TF-IDF and logistic regression",
         section=_lazy("sections", "classification"),
+        examples=_lazy("sections", "predictions"),
     ),
     "multilabel": TextTask(
         build=_sentence_model,
@@ -137,6 +152,7 @@ TASKS = {
         baseline=_lazy("baselines", "tfidf_one_vs_rest"),
         baseline_name="TF-IDF and logistic regression for each class",
         section=_lazy("sections", "multilabel"),
+        examples=_lazy("sections", "multilabel_predictions"),
     ),
     "regression": TextTask(
         build=_value_model,
@@ -147,6 +163,8 @@ TASKS = {
         baseline=_lazy("baselines", "tfidf_ridge"),
         baseline_name="TF-IDF and ridge regression",
         section=_lazy("sections", "regression"),
+        examples=_lazy("sections", "regression_predictions"),
+        loss_weight=_value_weight,
     ),
     "tags": TextTask(
         build=_token_model,
@@ -157,6 +175,7 @@ TASKS = {
         baseline=_lazy("baselines", "most_frequent_tag"),
         baseline_name="the most frequent tag of each word",
         section=_lazy("sections", "tagging"),
+        examples=_lazy("sections", "tag_predictions"),
         texts=_sentences,
     ),
 }

@@ -170,7 +170,8 @@ def _fit_on_features(material, tuning, runtime, directory):
     encoder, head = kbig.tuning.head_on_features(tuning.model)
     train, *validation = (
         kbig.tuning.features(encoder, batches, common.fit_verbosity() == 1)
-        for batches in _batches(material, runtime)
+        # Computed once, so that a row left out would never be seen.
+        for batches in _batches(material, runtime, drop_remainder=False)
     )
     rows, batch_size = len(train[0]), config.batch_size
     total = -(-rows // batch_size) * config.epochs
@@ -199,7 +200,7 @@ def _fit_on_features(material, tuning, runtime, directory):
     return history.history, throughput.report()
 
 
-def _batches(material, runtime):
+def _batches(material, runtime, drop_remainder: bool = True):
     config, dataset = material.config, material.dataset
     texts, labels = dataset.arrays("train")
     options = {}
@@ -218,7 +219,7 @@ def _batches(material, runtime):
         shuffle=True,
         seed=config.seed,
         # XLA compiles each shape of a batch anew; replicas share evenly.
-        drop_remainder=many,
+        drop_remainder=drop_remainder and many,
         **options,
     ), make(
         *dataset.arrays("validation"),
