@@ -112,29 +112,33 @@ def _copied(layers, encoders, dtype):
 
 
 def _copy_weights(source, target) -> None:
-    """Copies by name, which leaves out what was added to the source."""
+    """Copies by name, once it is sure that both hold the same layers."""
+    sources = {layer.name: layer for layer in _children(source)}
+    wanted = {layer.name: layer for layer in _children(target)}
+    _check_same_layers(source.name, set(sources), set(wanted))
     own = (*target._trainable_variables, *target._non_trainable_variables)
     for variable in own:
         # A layer with LoRA gives its kernel with the update folded in.
         name = _ATTRIBUTES.get(target.name, variable.name)
         variable.assign(getattr(source, name))
-    sources = {layer.name: layer for layer in _children(source)}
-    added = set(sources) - {child.name for child in _children(target)}
+    for name, child in wanted.items():
+        _copy_weights(sources[name], child)
+
+
+def _check_same_layers(name: str, present: set, wanted: set) -> None:
+    missing, added = sorted(wanted - present), sorted(present - wanted)
+    if missing:
+        raise UsageError(
+            f"`model` holds a {name} from which no backbone can be copied. "
+            f"Received: no {', '.join(missing)} among {sorted(present)}. Take "
+            "the model from before it was changed."
+        )
     if added:
         raise UsageError(
-            f"`model` holds a {source.name} with layers that a BERT has no "
-            f"place for. Received: {sorted(added)}. Take the model from before "
-            "they were added, and add adapters to it with "
-            "`kbig.tuning.load_part`."
+            f"`model` holds a {name} with layers that a BERT has no place "
+            f"for. Received: {added}. Take the model from before they were "
+            "added, and add adapters to it with `kbig.tuning.load_part`."
         )
-    for child in _children(target):
-        if child.name not in sources:
-            raise UsageError(
-                f"`model` holds a {source.name} from which no backbone can be "
-                f"copied. Received: no {child.name!r} among "
-                f"{sorted(sources)}. Take the model from before it was changed."
-            )
-        _copy_weights(sources[child.name], child)
 
 
 def _children(layer):

@@ -17,7 +17,12 @@ LENGTH = 16
 def backbone():
     keras.utils.set_random_seed(0)
     size = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2}
-    return models.bert(size, len(vocabulary()))
+    backbone = models.bert(size, len(vocabulary()))
+    # Weights as they start hardly tell one text from another.
+    for weight in backbone.weights:
+        if weight.name in ("kernel", "embeddings"):
+            weight.assign(10 * weight)
+    return backbone
 
 
 def vocabulary():
@@ -54,7 +59,7 @@ def test_pairs_go_in_as_two_strings(backbone, tmp_path):
     # The order of the two matters.
     swapped = serve(text=second, text_pair=first)
     change = np.abs(swapped["logits"] - outputs["logits"])
-    assert change.max() > 1e-5
+    assert change.max() > 1e-2
 
 
 def test_several_labels_are_judged_one_by_one(backbone, tmp_path):
