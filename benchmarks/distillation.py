@@ -36,6 +36,7 @@ def main():
         "accuracies": {side: [] for side in SIDES},
     }
     lessons = lessons_of(teacher, dataset, options)
+    lessons = {side: lessons[side] for side in options.sides}
     for seed in range(options.seeds):
         for side, lesson in lessons.items():
             logits, seconds = taught(teacher, lesson, seed, test_texts, options)
@@ -69,6 +70,7 @@ def parsed_options():
         choices=("random", "teacher"),
         help="what the embeddings of every student start as, taught or not",
     )
+    parser.add_argument("--sides", nargs="+", default=SIDES, choices=SIDES)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--augment", type=int, default=4)
