@@ -9,7 +9,8 @@ once, for `--rounds` rounds of `--steps` steps. The default takes 15 minutes
 on 2 CPU cores. Hugging Face needs torch and transformers (extra `bench`).
 
 Mode "rows": every row is full. Mode "paragraphs": a row is one paragraph,
-padded or cut; kbig packs several into a row (`kbig.models.packed`).
+padded or cut; kbig packs several into a row (`kbig.models.packed`), and has
+shorter rows beside (`kbig.data.pack_by_length`).
 """
 
 import argparse
@@ -60,9 +61,10 @@ def prepare(options, path):
     length = options.sequence_length
     if options.mode == "rows":
         full = kbig.data.pack_documents([texts], length, **special)[:-1]
-        plain = packed = {"token_ids": full}
+        plain = {"token_ids": full}
+        packed = (plain,)
     else:
-        packed = kbig.data.pack_texts(texts, length, **special)
+        packed = kbig.data.pack_by_length(texts, length, **special)
         padded = np.full((len(texts), length), special["pad_id"], np.int32)
         for row, text in zip(padded, texts):
             cut = [special["cls_id"], *text[: length - 2], special["sep_id"]]
@@ -71,8 +73,12 @@ def prepare(options, path):
     np.savez(
         path,
         vocabulary=np.array(vocabulary),
-        **{f"packed_{name}": value for name, value in packed.items()},
-        **{f"plain_{name}": value for name, value in plain.items()},
+        **{
+            f"{kind}_{number} {name}": value
+            for kind, groups in (("packed", packed), ("plain", (plain,)))
+            for number, rows in enumerate(groups)
+            for name, value in rows.items()
+        },
     )
     if options.mode == "rows":
         return len(vocabulary), length

@@ -182,18 +182,19 @@ SIDES = {
 
 def batches_of(name, options):
     """A function from the first step to the side's batches."""
-    kind = "packed_" if name.startswith("kbig") else "plain_"
+    kind = "packed" if name.startswith("kbig") else "plain"
+    groups = {}
     with np.load(options.rows) as stored:
         vocabulary = list(stored["vocabulary"])
-        rows = {
-            key.removeprefix(kind): stored[key]
-            for key in stored.files
-            if key.startswith(kind)
-        }
+        for key in stored.files:
+            if key.startswith(kind):
+                group, _, part = key.partition(" ")
+                groups.setdefault(group, {})[part] = stored[key]
+    groups = list(groups.values())
 
     def stream(first_step):
-        return kbig.data.masked_batches(
-            rows,
+        return kbig.data.mixed_batches(
+            groups,
             options.batch_size,
             vocabulary_size=len(vocabulary),
             mask_id=vocabulary.index("[MASK]"),

@@ -15,6 +15,9 @@ from kbig.data.encoding import tokenizer
 from kbig.data.fast_tokens import tokenize_documents
 from kbig.data.labels import balanced_class_weights
 from kbig.data.masking import mask_tokens
+from kbig.data.mixed_lengths import mixed_batches
+from kbig.data.mixed_lengths import mixed_steps
+from kbig.data.packing import pack_by_length
 from kbig.data.packing import pack_documents
 from kbig.data.packing import pack_texts
 from kbig.data.pairs import sentence_pairs
@@ -56,6 +59,9 @@ __all__ = [
     "load_vocabulary",
     "mask_tokens",
     "masked_batches",
+    "mixed_batches",
+    "mixed_steps",
+    "pack_by_length",
     "pack_documents",
     "pack_texts",
     "read_shards",

@@ -105,20 +105,89 @@ def pack_texts(
     Reference:
         - [Krell et al., 2021](https://arxiv.org/abs/2107.02027)
     """
-    _check_length(sequence_length)
-    texts = list(_split(texts, sequence_length - 2))
+    (rows,) = _packed(texts, (sequence_length,), cls_id, sep_id, pad_id)
+    return rows
+
+
+def pack_by_length(
+    texts: Iterable[Sequence[int]],
+    sequence_length: int,
+    *,
+    cls_id: int,
+    sep_id: int,
+    pad_id: int,
+    shortest: int = 128,
+) -> tuple[dict[str, np.ndarray], ...]:
+    """Packs texts as `pack_texts` does, into rows of several lengths.
+
+    Attention costs a token as much as its row is long. So a text that fits
+    into half a row, or into half of that, opens only so short a row; and it
+    still fills what longer texts leave of theirs.
+
+    Args:
+        texts: see `pack_texts`.
+        sequence_length: tokens of the longest rows.
+        cls_id: see `pack_texts`.
+        sep_id: see `pack_texts`.
+        pad_id: see `pack_texts`.
+        shortest: no rows are shorter, unless `sequence_length` is.
+
+    Returns:
+        What `pack_texts` returns, once for each length that there are rows
+        of, the shortest first.
+
+    Raises:
+        UsageError: see `pack_texts`.
+
+    Example:
+    ```python
+    groups = pack_by_length(texts, 512, cls_id=2, sep_id=3, pad_id=0)
+    batches = mixed_batches(groups, 8, ...)
+    ```
+    """
+    lengths = [sequence_length]
+    while lengths[-1] % 2 == 0 and lengths[-1] // 2 >= shortest:
+        lengths.append(lengths[-1] // 2)
+    return _packed(texts, lengths[::-1], cls_id, sep_id, pad_id)
+
+
+def _packed(texts, lengths, cls_id, sep_id, pad_id):
+    """Rows of each of the lengths, which rise, that has any."""
+    _check_length(lengths[-1])
+    texts = list(_split(texts, lengths[-1] - 2))
     if not texts:
         raise UsageError("`texts` must hold tokens. Received: none")
     sizes = np.array([len(text) + 2 for text in texts])
-    row, number, start = _placed(sizes, sequence_length)
-    shape = (row.max() + 1, sequence_length)
+    row, number, start, length_of_row = _placed(sizes, lengths)
+    groups = []
+    for length in lengths:
+        own = np.flatnonzero(length_of_row[row] == length)
+        if not len(own):
+            continue
+        numbered = np.unique(row[own], return_inverse=True)[1]
+        groups.append(
+            _filled_rows(
+                np.concatenate([texts[i] for i in own]),
+                (sizes[own], numbered, number[own], start[own]),
+                length,
+                (cls_id, sep_id, pad_id),
+            )
+        )
+    return tuple(groups)
+
+
+def _filled_rows(tokens, places, length, special):
+    """Writes texts, one after the other in `tokens`, to where they belong."""
+    sizes, row, number, start = places
+    cls_id, sep_id, pad_id = special
+    shape = (row.max() + 1, length)
     within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    slots = np.repeat(row * sequence_length + start, sizes) + within
-    firsts = row * sequence_length + start
+    firsts = row * length + start
+    slots = np.repeat(firsts, sizes) + within
     inner = np.ones(len(slots), bool)
     inner[np.cumsum(sizes) - 1] = inner[np.cumsum(sizes) - sizes] = False
     token_ids = np.full(shape, pad_id, np.int32)
-    token_ids.flat[slots[inner]] = np.concatenate(texts)
+    token_ids.flat[slots[inner]] = tokens
     token_ids.flat[firsts] = cls_id
     token_ids.flat[firsts + sizes - 1] = sep_id
     text_ids, position_ids = np.zeros((2, *shape), np.int32)
@@ -133,12 +202,18 @@ def pack_texts(
     }
 
 
-def _placed(sizes, capacity):
-    """Row, number within the row from 1 on, and first slot of each text."""
+def _placed(sizes, lengths):
+    """Row, number within it from 1 on, and first slot of each text.
+
+    And the length of each row: the shortest that holds the text that opened
+    it.
+    """
     row, number, start = np.zeros((3, len(sizes)), np.int64)
+    capacities = np.array(lengths)[np.searchsorted(lengths, sizes)].tolist()
     # Rows by the room left in them; the set bits of `rooms` tell which of
     # the lists are not empty.
-    by_room, rooms, filled = [[] for _ in range(capacity + 1)], 0, []
+    by_room, rooms = [[] for _ in range(lengths[-1] + 1)], 0
+    filled, length_of_row = [], []
     for text in np.argsort(-sizes, kind="stable").tolist():
         size = int(sizes[text])
         enough = rooms >> size << size
@@ -147,14 +222,15 @@ def _placed(sizes, capacity):
             place = by_room[room].pop()
             rooms ^= (not by_room[room]) << room
         else:
-            room, place = capacity, len(filled)
+            room, place = capacities[text], len(filled)
             filled.append(0)
+            length_of_row.append(room)
         filled[place] += 1
         row[text], number[text] = place, filled[place]
-        start[text] = capacity - room
+        start[text] = length_of_row[place] - room
         by_room[room - size].append(place)
         rooms |= 1 << (room - size)
-    return row, number, start
+    return row, number, start, np.array(length_of_row)
 
 
 def _split(texts, longest):

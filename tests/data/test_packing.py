@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kbig.data import catalog
+from kbig.data import packing
 from kbig.data.packing import pack_documents
 from kbig.data.packing import pack_texts
 from kbig.errors import UsageError
@@ -143,3 +144,56 @@ def test_texts_that_cannot_be_packed_are_rejected():
         pack_texts([[5]], 2, **IDS)
     with pytest.raises(UsageError, match="hold tokens"):
         pack_texts([[], []], 8, **IDS)
+
+
+def texts_of(groups):
+    """Every text of packed rows, special tokens included, and its slots."""
+    for rows in groups:
+        for ids, numbers in zip(rows["token_ids"], rows["text_ids"]):
+            for number in range(1, numbers.max() + 1):
+                yield tuple(ids[numbers == number].tolist())
+
+
+def test_texts_open_the_shortest_row_that_holds_them():
+    texts = [[9] * 30, [8] * 14, [7] * 13, [6] * 6, [5] * 1]
+    groups = packing.pack_by_length(texts, 32, shortest=8, **IDS)
+    # 32 slots are full; 16 and 15 open rows of 16; 8 one of 8; and the text
+    # of 3 has room nowhere.
+    assert [rows["token_ids"].shape for rows in groups] == [
+        (2, 8),
+        (2, 16),
+        (1, 32),
+    ]
+    assert sorted(texts_of(groups)) == sorted((2, *text, 3) for text in texts)
+
+
+def test_short_texts_fill_what_long_ones_leave():
+    # 20 of 32 slots, so 12 are left for a text of 8 and one of 4.
+    texts = [[9] * 18, [8] * 6, [7] * 2]
+    (rows,) = packing.pack_by_length(texts, 32, shortest=8, **IDS)
+    assert rows["token_ids"].shape == (1, 32)
+    assert rows["padding_mask"].sum() == 32
+    assert rows["text_ids"][0].tolist() == [1] * 20 + [2] * 8 + [3] * 4
+
+
+def test_several_lengths_lose_nothing_and_start_positions_anew():
+    generator = np.random.default_rng(0)
+    # Many short ones and a few long, as paragraphs are.
+    texts = [
+        generator.integers(5, 99, min(size, 254)).tolist()
+        for size in generator.geometric(1 / 60, 500)
+    ]
+    groups = packing.pack_by_length(texts, 256, shortest=64, **IDS)
+    assert [rows["token_ids"].shape[1] for rows in groups] == [64, 128, 256]
+    assert sorted(texts_of(groups)) == sorted((2, *text, 3) for text in texts)
+    for rows in groups:
+        assert (rows["padding_mask"] == (rows["text_ids"] > 0)).all()
+        begins = rows["token_ids"] == 2
+        assert (rows["position_ids"][begins] == 0).all()
+        steps = np.diff(rows["position_ids"], axis=1)
+        same = np.diff(rows["text_ids"], axis=1) == 0
+        real = rows["text_ids"][:, 1:] > 0
+        assert (steps[same & real] == 1).all()
+    one = packing.pack_texts(texts, 256, **IDS)
+    slots = sum(rows["token_ids"].size for rows in groups)
+    assert slots <= 1.02 * one["token_ids"].size
