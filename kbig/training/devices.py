@@ -24,6 +24,7 @@ PRECISIONS = (
 # in float32. avx512_bf16 is not among them: benchmarks/matmul_peak.py found 165
 # GFLOP/s with it where float32 has 318.
 BFLOAT16_FEATURES = ("amx_bf16",)
+_UNSAFE = "; of float16 Keras sees overflow on the first replica only"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,17 +168,20 @@ def choose_strategy(requested: str, devices: Devices) -> tuple[str, str]:
 def choose_precision(
     requested: str,
     devices: Devices,
-    pays_on_cpu: bool = False,
     xla: str | bool = "auto",
+    num_replicas: int = 1,
 ) -> tuple[str, str]:
     """Chooses a precision that every device present computes fast in.
+
+    With several replicas that is never float16: Keras's loss scaling looks
+    for overflow in the gradients of the first alone, and one elsewhere turns
+    all weights into NaN.
 
     Args:
         requested: one of `PRECISIONS`.
         devices: what there is.
-        pays_on_cpu: whether the model is one that oneDNN's bfloat16 makes
-            faster on a CPU that has it.
         xla: what is requested of XLA, which oneDNN's rewrite does not reach.
+        num_replicas: copies of the model that train in step.
 
     Returns:
         The precision's name and the reason.
@@ -195,36 +199,41 @@ def choose_precision(
     if requested == ONEDNN_BFLOAT16:
         _check_rewrite(devices, xla)
     if requested != "auto":
-        return requested, "as requested" + _warning(requested, devices)
+        warning = _warning(requested, devices, num_replicas)
+        return requested, "as requested" + warning
     if devices.capabilities:
-        return _gpu_precision(devices.capabilities)
+        return _gpu_precision(devices.capabilities, num_replicas)
     if not devices.cpu_features:
         return "float32", "no GPU, no AMX for bfloat16 on this CPU"
-    if not pays_on_cpu:
-        return "float32", "no GPU; bfloat16 pays for some models only"
     if xla is True:
         return "float32", "no GPU; oneDNN's bfloat16 does not reach into XLA"
     return ONEDNN_BFLOAT16, f"no GPU; this CPU has {devices.cpu_features[0]}"
 
 
-def _gpu_precision(capabilities) -> tuple[str, str]:
+def _gpu_precision(capabilities, num_replicas: int) -> tuple[str, str]:
     if None in capabilities:
         return "float32", "a GPU does not tell its compute capability"
     weakest = min(capabilities)
     reason = f"compute capability {weakest[0]}.{weakest[1]}"
     if weakest >= (8, 0):
         return "mixed_bfloat16", reason
+    if weakest >= (7, 0) and num_replicas > 1:
+        return "float32", reason + _UNSAFE
     if weakest >= (7, 0):
         return "mixed_float16", reason
     return "float32", f"{reason} has no tensor cores"
 
 
-def _warning(requested: str, devices: Devices) -> str:
-    if requested == "mixed_float16" and not devices.capabilities:
-        return "; slow, since CPUs emulate float16"
+def _warning(requested: str, devices: Devices, num_replicas: int) -> str:
     if requested == ONEDNN_BFLOAT16 and not devices.cpu_features:
         return "; slow, since this CPU has no AMX"
-    return ""
+    warning = ""
+    if requested == "mixed_float16":
+        if not devices.capabilities:
+            warning += "; slow, since CPUs emulate float16"
+        if num_replicas > 1:
+            warning += _UNSAFE
+    return warning
 
 
 def _check_rewrite(devices: Devices, xla: str | bool) -> None:

@@ -25,9 +25,10 @@ class Runtime:
     """Decides once how a run computes, and says why.
 
     With "auto", two GPUs or more are mirrored; the precision is what the
-    GPU's tensor cores are made for; XLA compiles on a single GPU. On a CPU
-    all stay off, unless `xla_pays_on_cpu`: then a CPU with instructions for
-    bfloat16 gets "onednn_bfloat16", any other one XLA.
+    GPU's tensor cores are made for, save float16 on several GPUs, which Keras
+    does not guard against overflow; XLA compiles on a single GPU. A CPU with
+    AMX gets "onednn_bfloat16", and no XLA; any other one float32, and XLA
+    where `xla_pays_on_cpu`.
 
     "onednn_bfloat16" leaves the model in float32, and has TensorFlow compute
     its matrix products in bfloat16. It holds for what runs within `scope`,
@@ -43,9 +44,8 @@ class Runtime:
             "onednn_bfloat16".
         xla: "auto", True or False.
         seed: of Python, NumPy and TensorFlow, non-negative.
-        xla_pays_on_cpu: what "auto" does on a CPU: True compiles, or takes
-            bfloat16 where the CPU has it. It suits transformers, not
-            convolutions.
+        xla_pays_on_cpu: whether XLA's "auto" compiles on a CPU too, in
+            float32. It suits transformers, not convolutions.
 
     Attributes:
         strategy: the `tf.distribute.Strategy`.
@@ -66,6 +66,7 @@ class Runtime:
     with runtime.scope():
         model = kbig.models.mlp((4,), 2)
         model.compile("adam", "mse", jit_compile=runtime.jit_compile)
+        model.fit(x, y)
     print(runtime)
     ```
     """
@@ -89,11 +90,11 @@ class Runtime:
         _check_seed(seed)
         devices = present_devices()
         name, strategy_reason = choose_strategy(strategy, devices)
-        chosen_precision, precision_reason = choose_precision(
-            precision, devices, xla_pays_on_cpu, xla
-        )
         chosen = _STRATEGIES[name]()
         num_replicas = chosen.num_replicas_in_sync
+        chosen_precision, precision_reason = choose_precision(
+            precision, devices, xla, num_replicas
+        )
         jit_compile, xla_reason = choose_xla(
             xla, devices, num_replicas, xla_pays_on_cpu, chosen_precision
         )
@@ -125,8 +126,11 @@ class Runtime:
 
         Example:
         ```python
-        with Runtime().scope():
+        runtime = Runtime()
+        with runtime.scope():
             model = kbig.models.mlp((4,), 2)
+            model.compile("adam", "mse", jit_compile=runtime.jit_compile)
+            model.fit(x, y)
         ```
         """
         previous = keras.config.dtype_policy()

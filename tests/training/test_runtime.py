@@ -88,6 +88,22 @@ def test_two_replicas_train(precision):
     assert sequence[-1] < 0.7 * sequence[0]
 
 
+@pytest.mark.parametrize("overflows", [0, 1])
+def test_keras_still_misses_the_overflow_of_a_second_replica(overflows):
+    """Once this fails, `choose_precision` can choose float16 on two GPUs."""
+    with Runtime("mirrored", "mixed_float16").scope():
+        model = keras.Sequential(
+            [keras.Input((1,)), keras.layers.Dense(1, "linear", False)]
+        )
+        model.layers[0].kernel.assign([[0.0]])
+        model.compile(adamw(0.1), "mse")
+    targets = np.zeros((2, 1))
+    # The loss is scaled by 2**15, and the largest float16 is 65504.
+    targets[overflows] = 1000.0
+    model.fit(np.ones((2, 1)), targets, batch_size=2, verbose=0)
+    assert np.isfinite(model.get_weights()[0]).all() == (overflows == 0)
+
+
 def test_a_seed_repeats_the_losses():
     first = losses(Runtime(seed=3))
     assert losses(Runtime(seed=3)) == first
