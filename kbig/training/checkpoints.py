@@ -2,19 +2,15 @@
 
 import os
 import pathlib
-import re
-import warnings
-import zipfile
 
 import keras
 import numpy as np
 
 from kbig.errors import UsageError
 from kbig.models.arguments import check_positive
+from kbig.training.checkpoint_files import read_newest
+from kbig.training.checkpoint_files import write_step
 
-_KEPT = 2
-_NAME = "step-{:09d}.npz"
-_PATTERN = re.compile(r"step-(\d{9,})\.npz")
 # Ends the steps of one epoch as True would, but not the training.
 _END_OF_EPOCH = "end of epoch"
 
@@ -23,14 +19,17 @@ class ExactResume(keras.callbacks.Callback):
     """Lets a run that was killed at any step end as if it had not been.
 
     Kept are the model's weights and the state of its dropout's random
-    numbers, the optimizer's state and the number of steps taken. Started
-    again with the same data, a run on a CPU ends with the same weights, bit
-    for bit. Keras's `BackupAndRestore` begins the epoch anew instead, with
-    weights that have seen part of it.
+    numbers, each replica's moving averages, the optimizer's state and the
+    number of steps taken. Started again with the same data, a run on a CPU
+    ends with the same weights, bit for bit. Keras's `BackupAndRestore` begins
+    the epoch anew instead, with weights that have seen part of it.
 
     The data must be a stream that begins at `initial_step`: of
-    `masked_batches`, or of a deterministic data set through `remaining`.
-    `fit` needs `steps_per_epoch` and `initial_epoch`, and this callback last.
+    `masked_batches`, or of a deterministic data set through `remaining`. To
+    go on with data for which neither was asked is refused. `fit` needs
+    `steps_per_epoch`, a multiple of the model's `steps_per_execution`,
+    `initial_epoch`, and this callback last.
+
     In the epoch that it goes on in, training metrics are those of the
     remaining steps. What other callbacks remember, as the best loss for
     early stopping, and TensorFlow's own stateful random numbers are not kept.
@@ -45,12 +44,10 @@ class ExactResume(keras.callbacks.Callback):
         directory: for the files; made when there is something to write.
         every_steps: steps from one file to the next.
 
-    Attributes:
-        initial_step: steps that were taken before; 0 in a new run.
-
     Raises:
         UsageError: when `every_steps` is not positive; in `fit`, when model,
-            data or `initial_epoch` do not fit what was kept.
+            data, `initial_epoch` or `steps_per_execution` do not fit what was
+            kept.
 
     Example:
     ```python
@@ -70,12 +67,19 @@ class ExactResume(keras.callbacks.Callback):
         check_positive("every_steps", every_steps)
         self.directory = pathlib.Path(directory)
         self.every_steps = every_steps
-        self._state = _newest(self.directory)
-        self.initial_step, self._kept_steps_per_epoch = (
+        self._state = read_newest(self.directory)
+        self._initial_step, self._kept_steps_per_epoch = (
             (int(self._state["step"]), int(self._state["steps_per_epoch"]))
             if self._state
             else (0, None)
         )
+        self._was_asked = False
+
+    @property
+    def initial_step(self) -> int:
+        """Steps that were taken before; 0 in a new run."""
+        self._was_asked = True
+        return self._initial_step
 
     def initial_epoch(self, steps_per_epoch: int) -> int:
         """The epoch to go on in, for `fit`.
@@ -96,7 +100,7 @@ class ExactResume(keras.callbacks.Callback):
         """
         check_positive("steps_per_epoch", steps_per_epoch)
         self._check_steps_per_epoch(steps_per_epoch)
-        return self.initial_step // steps_per_epoch
+        return self._initial_step // steps_per_epoch
 
     def remaining(self, dataset):
         """Repeats a data set, and leaves out what was trained on.
@@ -124,9 +128,11 @@ class ExactResume(keras.callbacks.Callback):
                 f"steps_per_epoch={steps}. Pass `steps_per_epoch`."
             )
         self._check_steps_per_epoch(steps)
+        self._check_executions(steps)
+        self._check_data()
         _check_built(self.model)
         self._steps_per_epoch = steps
-        self._saved = self._step = self.initial_step
+        self._saved = self._step = self._initial_step
         with self.model.distribute_strategy.scope():
             if not self.model.optimizer.built:
                 self.model.optimizer.build(self.model.trainable_variables)
@@ -138,7 +144,7 @@ class ExactResume(keras.callbacks.Callback):
         """Notes where the epoch begins."""
         if epoch != self._step // self._steps_per_epoch:
             raise UsageError(
-                f"Training must go on in epoch {self.initial_step} // "
+                f"Training must go on in epoch {self._initial_step} // "
                 f"{self._steps_per_epoch}. Received: initial_epoch={epoch}. "
                 "Pass `initial_epoch=resume.initial_epoch(steps_per_epoch)`, "
                 "or another directory to begin anew."
@@ -148,7 +154,7 @@ class ExactResume(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Writes a file when it is time; ends a part of an epoch."""
-        self._step = min(self._before + batch + 1, self._end)
+        self._step = self._before + batch + 1
         if self._step == self._end:
             # Written after validation, which belongs to the epoch.
             is_part = self._before % self._steps_per_epoch
@@ -168,7 +174,7 @@ class ExactResume(keras.callbacks.Callback):
         """Writes the last file."""
         if self._step > self._saved:
             self._save()
-        self.initial_step = self._step
+        self._initial_step, self._was_asked = self._step, False
         self._kept_steps_per_epoch = self._steps_per_epoch
 
     def _save(self):
@@ -178,7 +184,7 @@ class ExactResume(keras.callbacks.Callback):
         }
         for number, variable in enumerate(_variables(self.model)):
             arrays[f"variable_{number}"] = _plain(variable)
-        _write(self.directory, self._step, arrays)
+        write_step(self.directory, self._step, arrays)
         self._saved = self._step
 
     def _check_steps_per_epoch(self, steps):
@@ -190,10 +196,40 @@ class ExactResume(keras.callbacks.Callback):
                 "directory to begin anew."
             )
 
+    def _check_executions(self, steps):
+        size = self.model.steps_per_execution
+        if steps % size or self._initial_step % size:
+            raise UsageError(
+                "Steps that are executed together must not reach over the end "
+                f"of an epoch. Received: steps_per_execution={size}, "
+                f"steps_per_epoch={steps}, {self._initial_step} steps taken. "
+                "Compile with a `steps_per_execution` that divides both."
+            )
 
-def _variables(model):
+    def _check_data(self):
+        if self._initial_step and not self._was_asked:
+            raise UsageError(
+                f"The data must go on after {self._initial_step} steps. "
+                "Received: data made without asking for them. Pass `fit` "
+                "`resume.remaining(dataset)`, or a stream that begins at "
+                "`resume.initial_step`."
+            )
+
+
+def _variables(model) -> list:
     # With those of metrics left out: some are made in the first step only.
-    return [*model.variables, *model.optimizer.variables]
+    shared = [*model.variables, *model.optimizer.variables]
+    strategy = model.distribute_strategy
+    if strategy.num_replicas_in_sync == 1:
+        return shared
+    # Each replica has moving averages of its own, of what it has seen.
+    own = [
+        of_replica
+        for layer in model._flatten_layers()
+        for variable in layer._non_trainable_variables
+        for of_replica in strategy.experimental_local_results(variable.value)
+    ]
+    return shared + own
 
 
 def _plain(variable) -> np.ndarray:
@@ -207,59 +243,24 @@ def _restore(state, variables, directory) -> None:
     kept = [state[f"variable_{n}"] for n in range(len(state) - 2)]
     if len(kept) != len(variables):
         raise UsageError(
-            f"{directory} is of another model or optimizer. Received: "
-            f"{len(variables)} variables where it has {len(kept)}. Build the "
-            "same ones, or pass another directory to begin anew."
+            f"{directory} is of another model or optimizer, or of another "
+            f"number of replicas. Received: {len(variables)} variables where "
+            f"it has {len(kept)}. Build the same ones, or pass another "
+            "directory to begin anew."
         )
     for variable, value in zip(variables, kept):
         expected = _plain(variable)
         if (expected.shape, expected.dtype) != (value.shape, value.dtype):
             raise UsageError(
                 f"{directory} is of another model or optimizer. Received: "
-                f"{variable.path} of shape {expected.shape} and "
+                f"{getattr(variable, 'path', variable.name)} of shape "
+                f"{expected.shape} and "
                 f"{expected.dtype} where it has {value.shape} and "
                 f"{value.dtype}. Build the same ones, or pass another "
                 "directory to begin anew."
             )
     for variable, value in zip(variables, kept):
         variable.assign(value.view(np.asarray(variable.numpy()).dtype))
-
-
-def _files(directory) -> list[pathlib.Path]:
-    """Oldest first."""
-    found = (p for p in directory.glob("step-*") if _PATTERN.fullmatch(p.name))
-    return sorted(found, key=lambda path: int(_PATTERN.match(path.name)[1]))
-
-
-def _newest(directory) -> dict[str, np.ndarray] | None:
-    files = _files(directory)
-    for path in reversed(files):
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            warnings.warn(
-                f"{path} cannot be read and is passed over: {error}",
-                stacklevel=3,
-            )
-    if files:
-        raise UsageError(
-            f"No file in {directory} can be read. Received: "
-            f"{[path.name for path in files]}. Delete them to begin anew."
-        )
-    return None
-
-
-def _write(directory, step, arrays) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    aside = directory / ".part.npz"
-    with open(aside, "wb") as file:
-        np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, directory / _NAME.format(step))
-    for old in _files(directory)[:-_KEPT]:
-        old.unlink()
 
 
 def _check_built(model) -> None:

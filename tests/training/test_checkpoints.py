@@ -7,89 +7,20 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from kbig import data
 from kbig import models
 from kbig.training import ExactResume
-from kbig.training import Runtime
-from kbig.training import WarmupLinear
 from kbig.training import adamw
-from tests.contracts import check_usage_error
-
-STEPS_PER_EPOCH, EPOCHS = 4, 3
-TOTAL = STEPS_PER_EPOCH * EPOCHS
-ROWS = np.random.default_rng(0).normal(size=(22, 5)).astype("float32")
-
-
-class KilledError(Exception):
-    """What ends a run in the middle."""
-
-
-class KillAfter(keras.callbacks.Callback):
-    """Raises once so many steps were taken, before anything is written."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.steps = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.steps -= 1
-        if self.steps == 0:
-            raise KilledError
-
-
-def make_model(strategy="none"):
-    """Dropout, moving averages, a schedule and gradients that wait."""
-    with Runtime(strategy).scope():
-        model = keras.Sequential(
-            [
-                keras.Input((5,)),
-                keras.layers.Dense(6, "relu"),
-                keras.layers.Dropout(0.3),
-                keras.layers.BatchNormalization(),
-                keras.layers.Dense(1),
-            ]
-        )
-        rate = WarmupLinear(0.05, warmup_steps=2, total_steps=TOTAL)
-        optimizer = adamw(rate, gradient_accumulation_steps=3)
-        model.compile(optimizer, "mse")
-    return model
-
-
-def examples(shuffle=True):
-    """6 batches, the last not full: a pass is not an epoch of `fit`."""
-    dataset = tf.data.Dataset.from_tensor_slices((ROWS, ROWS[:, :1]))
-    return data.batches(dataset, 4, shuffle=shuffle, seed=1)
-
-
-def train(
-    directory, *, every_steps=1, callbacks=(), strategy="none", **options
-):
-    """One process's life: begins or goes on."""
-    model = make_model(strategy)
-    resume = ExactResume(directory, every_steps=every_steps)
-    # Under a strategy Keras opens a data set twice, and so shuffles anew.
-    batches = examples(shuffle=strategy == "none")
-    history = model.fit(
-        resume.remaining(batches),
-        steps_per_epoch=STEPS_PER_EPOCH,
-        epochs=EPOCHS,
-        initial_epoch=resume.initial_epoch(STEPS_PER_EPOCH),
-        callbacks=[*callbacks, resume],
-        verbose=0,
-        **options,
-    ).history
-    return model, history
-
-
-def state(model):
-    return [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
-
-
-def check_identical(model, other):
-    for value, expected in zip(state(model), state(other), strict=True):
-        np.testing.assert_array_equal(value, expected)
+from tests.training.resumed import EPOCHS
+from tests.training.resumed import STEPS_PER_EPOCH
+from tests.training.resumed import TOTAL
+from tests.training.resumed import KillAfter
+from tests.training.resumed import KilledError
+from tests.training.resumed import check_identical
+from tests.training.resumed import examples
+from tests.training.resumed import make_model
+from tests.training.resumed import train
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +48,12 @@ def test_killed_at_steps_of_every_epoch(whole, tmp_path, every_steps):
     # Killed within an epoch, at its end, and in the run that went on. With
     # `every_steps` of 3 the second begins at 0 and the third at 6 at most.
     model, _ = kill_and_resume(tmp_path, (3, 5, 4), every_steps=every_steps)
+    check_identical(model, whole)
+
+
+def test_steps_that_are_executed_together(whole, tmp_path):
+    # Killed in the third execution, then in the second from where it was.
+    model, _ = kill_and_resume(tmp_path, (3, 2), steps_per_execution=2)
     check_identical(model, whole)
 
 
@@ -160,8 +97,21 @@ def test_others_may_still_stop_the_training(tmp_path):
 def test_two_replicas(tmp_path):
     straight, _ = train(tmp_path / "a", strategy="mirrored")
     model, _ = kill_and_resume(tmp_path / "b", [6], strategy="mirrored")
-    # The second replica's moving averages are its own, and are not kept.
     check_identical(model, straight)
+    # Each replica has seen other rows.
+    averages = straight.layers[2].moving_mean.value
+    first, second = straight.distribute_strategy.experimental_local_results(
+        averages
+    )
+    assert (first != second).numpy().any()
+    for value, expected in zip(
+        model.distribute_strategy.experimental_local_results(
+            model.layers[2].moving_mean.value
+        ),
+        (first, second),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(value, expected)
 
 
 def test_masked_batches_and_bfloat16_weights(tmp_path):
@@ -211,46 +161,13 @@ def test_two_newest_are_kept_and_the_older_one_serves(whole, tmp_path):
     check_identical(model, whole)
 
 
-def test_mistakes(tmp_path):
-    with pytest.raises(KilledError):
-        train(tmp_path, callbacks=[KillAfter(7)])
-    resume = ExactResume(tmp_path)
-
-    def fit(model, **options):
-        return model.fit(
-            examples(), callbacks=[resume], verbose=0, epochs=3, **options
-        )
-
-    model = make_model()
-    for options, fragment in (
-        ({"steps_per_epoch": 5, "initial_epoch": 1}, "steps_per_epoch=5"),
-        ({"steps_per_epoch": 4}, "initial_epoch=0"),
-    ):
-        check_usage_error(
-            lambda options=options: fit(model, **options), fragment
-        )
-    other = models.mlp((5,), 1)
-    other.compile("sgd", "mse")
-    resume = ExactResume(tmp_path)
-    before = other.get_weights()
-    check_usage_error(
-        lambda: fit(other, steps_per_epoch=4, initial_epoch=1), "variables"
-    )
-    for weight, value in zip(other.get_weights(), before):
-        np.testing.assert_array_equal(weight, value)
-    check_usage_error(lambda: ExactResume(tmp_path, 0), "every_steps=0")
-    for path in tmp_path.iterdir():
-        path.write_bytes(b"")
-    with pytest.warns(UserWarning):
-        check_usage_error(lambda: ExactResume(tmp_path), "step-000000006.npz")
-
-
 SCRIPT = """
 import sys
 import numpy as np
-from tests.training import test_checkpoints as t
-model, _ = t.train(sys.argv[1], callbacks=[t.Announce()])
-np.savez(sys.argv[2], *t.state(model))
+from tests.training import resumed
+from tests.training.test_checkpoints import Announce
+model, _ = resumed.train(sys.argv[1], callbacks=[Announce()])
+np.savez(sys.argv[2], *resumed.state(model))
 """
 
 
