@@ -49,7 +49,12 @@ class SelectiveAdamW(keras.optimizers.AdamW):
     - Gradients of embeddings, which TensorFlow hands over as slices, are
       summed first. Keras adds the squares of slices of the same row, and so
       takes second moments and the clipping norm too large or too small.
-    - Gradient accumulation works under a `tf.distribute` strategy.
+    - Under a `tf.distribute` strategy the gradients of all replicas are
+      summed before they are clipped, as those of one whole batch; Keras clips
+      each replica's own. Gradient accumulation works there too.
+
+    A saved file that holds one loads after `import kbig.training`; `import
+    kbig` alone does not make it known to Keras.
 
     Args:
         *args: as of `keras.optimizers.AdamW`.
@@ -93,10 +98,12 @@ class SelectiveAdamW(keras.optimizers.AdamW):
         super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """Updates one weight and its moments."""
+        """Decays one weight, then updates it and its moments."""
         index = self._get_variable_index(variable)
         dtype = variable.dtype
         rate = tf.cast(learning_rate, dtype) * self._factors[index]
+        if self.weight_decay and self._use_weight_decay(variable):
+            variable.assign_sub(variable * (rate * self.weight_decay))
         if self.amsgrad:
             super().update_step(gradient, variable, rate)
             return
@@ -126,10 +133,24 @@ class SelectiveAdamW(keras.optimizers.AdamW):
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         grads = [tf.convert_to_tensor(gradient) for gradient in grads]
+        # Before they are clipped; here the numbers are a replica's tensors.
+        pairs = self._all_reduce_sum_gradients(zip(grads, trainable_variables))
+        grads = [gradient for gradient, _ in pairs]
         if self.gradient_accumulation_steps:
             self._accumulate(grads, trainable_variables)
         else:
             super()._backend_apply_gradients(grads, trainable_variables)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            self._distributed_tf_update_step,
+            self._distribution_strategy,
+            list(zip(grads, map(_native, trainable_variables))),
+            learning_rate,
+        )
+
+    def _apply_weight_decay(self, variables):
+        """Does nothing: `update_step` decays."""
 
     def _accumulate(self, grads, trainable_variables):
         """Adds the gradients up, and takes a step every so many batches.
@@ -142,11 +163,8 @@ class SelectiveAdamW(keras.optimizers.AdamW):
         sums = [
             self._accumulated_gradients[self._get_variable_index(variable)]
             + gradient
-            for gradient, variable in self._all_reduce_sum_gradients(
-                zip(grads, trainable_variables)
-            )
+            for gradient, variable in zip(grads, trainable_variables)
         ]
-        # Clipped here, where the numbers are one replica's tensors.
         gradients = tf.cond(
             takes_step,
             lambda: self._clip_gradients([total / count for total in sums]),
@@ -175,7 +193,6 @@ class SelectiveAdamW(keras.optimizers.AdamW):
             )
 
         def step():
-            self._decay(distribution, variables)
             self._distributed_tf_update_step(
                 distribution, list(zip(gradients, variables)), learning_rate
             )
@@ -189,24 +206,6 @@ class SelectiveAdamW(keras.optimizers.AdamW):
         tf.cond(
             distribution.experimental_local_results(takes_step)[0], step, keep
         )
-
-    def _apply_weight_decay(self, variables):
-        tf.__internal__.distribute.interim.maybe_merge_call(
-            self._decay,
-            self._distribution_strategy,
-            [_native(variable) for variable in variables],
-        )
-
-    def _decay(self, distribution, variables):
-        def decay(variable):
-            factor = self._factors[self._get_variable_index(variable)]
-            rate = tf.cast(self.learning_rate, variable.dtype)
-            share = rate * (self.weight_decay * factor)
-            variable.assign_sub(variable * share)
-
-        for variable in variables:
-            if self.weight_decay and self._use_weight_decay(variable):
-                distribution.extended.update(variable, decay, group=False)
 
 
 def adamw(
@@ -229,8 +228,8 @@ def adamw(
         weight_decay: share of a weight to take off each step, times the
             learning rate.
         epsilon: added to the root of the second moment.
-        global_clipnorm: largest norm of all gradients together; BERT used
-            1.0. None does not clip.
+        global_clipnorm: largest norm of all gradients together, those of
+            all replicas summed; BERT used 1.0. None does not clip.
         multipliers: regular expressions on `variable.path`, and the factor
             of the learning rate, and so of the decay, where one is found;
             the first wins.
