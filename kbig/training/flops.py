@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -11,6 +12,9 @@ from kbig.models.arguments import check_positive
 _DTYPES = ("float32", "bfloat16", "float16")
 # A multiplication and an addition, forward and twice backward.
 _FLOPS_PER_WEIGHT = 6
+# A call and a wait for its result cost a GPU some tenths of a millisecond.
+_CALL_SECONDS = 0.02
+_LONGEST = 1024
 
 
 def bert_training_flops(
@@ -68,13 +72,16 @@ def matmul_peak(
 ) -> float:
     """Measures how fast this machine multiplies matrices in TensorFlow.
 
+    A call computes as many products, each of the one before, as it takes to
+    make its own cost and that of reading the result negligible.
+
     Args:
         dtype: "float32", "bfloat16" or "float16".
         size: rows and columns of both factors.
-        seconds: to measure for; a first product is left out.
+        seconds: to measure for; the search for the number is left out.
 
     Returns:
-        The median over the products, in GFLOP/s.
+        The median over the calls, in GFLOP/s.
 
     Raises:
         UsageError: when the dtype is unknown or the size not positive.
@@ -87,20 +94,44 @@ def matmul_peak(
     """
     check_choice("dtype", dtype, _DTYPES)
     check_positive("size", size)
+    length, products = 1, _products(dtype, size, 1)
+    while _seconds(products) < _CALL_SECONDS and length < _LONGEST:
+        length *= 4
+        products = _products(dtype, size, length)
+    durations = []
+    while sum(durations) < seconds:
+        durations.append(_seconds(products))
+    return 2e-9 * size**3 * length / statistics.median(durations)
+
+
+def _products(dtype: str, size: int, length: int) -> Callable[[], float]:
+    """Multiplies so many times in one call; called once, to compile it."""
     left, right = (
         tf.cast(tf.random.stateless_normal((size, size), (0, seed)), dtype)
         for seed in (0, 1)
     )
+    # So scaled, the products neither grow nor vanish.
+    right /= tf.cast(size**0.5, dtype)
 
     @tf.function
     def last_element(left, right):
+        # A loop of TensorFlow's would cost as much as a GPU's product.
+        for _ in range(length):
+            left = tf.matmul(left, right)
         # All is computed, and little copied: on a GPU reading it waits.
-        return tf.matmul(left, right)[-1, -1]
+        return left[-1, -1]
 
-    durations = []
-    float(last_element(left, right))
-    while sum(durations) < seconds:
-        begin = time.perf_counter()
-        float(last_element(left, right))
-        durations.append(time.perf_counter() - begin)
-    return 2e-9 * size**3 / statistics.median(durations)
+    # TensorFlow warns of functions that it traces again and again.
+    compiled = last_element.get_concrete_function(left, right)
+
+    def call():
+        return float(compiled(left, right))
+
+    call()
+    return call
+
+
+def _seconds(call: Callable[[], float]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin

@@ -43,8 +43,9 @@ class Throughput(keras.callbacks.Callback):
     time between epochs do not count, nor do the first steps, in which
     TensorFlow compiles.
 
-    Each epoch's logs get `examples_per_second` or `tokens_per_second`, NaN
-    where every step was skipped. Put it before callbacks that record logs.
+    Each epoch's logs get `examples_per_second` or `tokens_per_second`, and
+    `matmul_share` where operations and peak are known; NaN where every step
+    was skipped. Put it before callbacks that record logs.
 
     Args:
         per_step: examples in one step of all replicas together, or real (not
@@ -122,7 +123,7 @@ class Throughput(keras.callbacks.Callback):
         self._skip = max(0, self._skip - steps)
         self._rates.extend(_window_rates(marks, self.window))
         if logs is not None:
-            logs[self._key] = self.per_step * steps_per_second(marks)
+            logs.update(self._speed(steps_per_second(marks)))
 
     def report(self) -> dict[str, float]:
         """The median over all windows of the run so far.
@@ -138,15 +139,15 @@ class Throughput(keras.callbacks.Callback):
         ```
         """
         median = statistics.median(self._rates) if self._rates else math.nan
-        report = {self._key: self.per_step * median}
-        if self.peak_gflops is not None:
-            flops = report[self._key] * self.flops_per_unit
-            report["matmul_share"] = flops / (1e9 * self.peak_gflops)
-        return report
+        return self._speed(median)
 
-    @property
-    def _key(self) -> str:
-        return f"{self.unit}_per_second"
+    def _speed(self, steps: float) -> dict[str, float]:
+        units = self.per_step * steps
+        speed = {f"{self.unit}_per_second": units}
+        if self.peak_gflops is not None:
+            flops = units * self.flops_per_unit
+            speed["matmul_share"] = flops / (1e9 * self.peak_gflops)
+        return speed
 
 
 def _window_rates(marks, window: int) -> list[float]:

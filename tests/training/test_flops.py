@@ -1,8 +1,11 @@
+import time
+
 import pytest
 import tensorflow as tf
 
 from kbig import models
 from kbig.training import bert_training_flops
+from kbig.training import flops
 from kbig.training import matmul_peak
 from tests.contracts import check_usage_error
 
@@ -16,8 +19,8 @@ def test_counted_by_hand():
 
 
 def test_published_figure():
-    flops = bert_training_flops(6, 384, 128, 30522, 20)
-    assert flops == pytest.approx(78.4e6, rel=1e-3)
+    counted = bert_training_flops(6, 384, 128, 30522, 20)
+    assert counted == pytest.approx(78.4e6, rel=1e-3)
 
 
 def test_equals_what_tensorflow_counts():
@@ -61,8 +64,37 @@ def _multiplications(operation):
     return total
 
 
-def test_peak_is_of_this_century():
-    assert 0.1 < matmul_peak(size=128, seconds=0.05) < 1e6
+def test_calls_do_not_count(monkeypatch):
+    """A device that needs 25 us for a product, and 300 us for a call."""
+    now, size = 0.0, 2048
+
+    def products(dtype, size, length):
+        def call():
+            nonlocal now
+            now += 300e-6 + 25e-6 * length
+
+        return call
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    monkeypatch.setattr(flops, "_products", products)
+    peak = 2e-9 * size**3 / 25e-6
+    assert 0.95 * peak < matmul_peak(size=size) < peak
+
+
+def test_a_chain_is_as_long_as_it_says():
+    """Of 16 products each takes as long as in 2 of them."""
+
+    def best(length):
+        call = flops._products("float32", 384, length)
+        return min(flops._seconds(call) for _ in range(5)) / length
+
+    assert 0.25 < best(16) / best(2) < 4
+
+
+def test_small_products_are_nearly_as_fast():
+    """One a call, the small ones take fifty times as long as they need."""
+    small, large = (matmul_peak(size=n, seconds=0.1) for n in (64, 768))
+    assert 0.1 < small / large < 10
 
 
 def test_mistakes():

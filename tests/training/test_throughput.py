@@ -68,10 +68,10 @@ def test_share_of_the_peak(monkeypatch):
         flops_per_unit=78.4e6,
         peak_gflops=410,
     )
-    replay(throughput, monkeypatch, [[1.0] * 3])
-    report = throughput.report()
-    assert report["tokens_per_second"] == pytest.approx(2000)
-    assert report["matmul_share"] == pytest.approx(2000 * 78.4e6 / 410e9)
+    (logs,) = replay(throughput, monkeypatch, [[1.0] * 3])
+    for report in (logs, throughput.report()):
+        assert report["tokens_per_second"] == pytest.approx(2000)
+        assert report["matmul_share"] == pytest.approx(2000 * 78.4e6 / 410e9)
 
 
 def test_too_short_a_run_is_not_a_number(monkeypatch):
