@@ -18,6 +18,7 @@ from kbig.models.arguments import check_choice
 from kbig.reporting.report import Report
 from kbig.reporting.tables import Bytes
 from kbig.tuning.adapters import AdaptedEncoder
+from kbig.tuning.computations import computations
 from kbig.tuning.lora import LoraEncoder
 from kbig.tuning.methods import METHODS
 from kbig.tuning.methods import Tuning
@@ -55,12 +56,15 @@ def save_part(
 ) -> PartReport:
     """Saves only the weights that are trainable, by the names of layers.
 
+    The head's and the pooler's are saved always: no backbone is sure to
+    bring the same ones, as many have no pooler.
+
     Args:
         model: that of `prepare`, trained.
         path: a safetensors file to write or replace.
         method: how it was trained, among `METHODS`. Empty finds it out by
             what is trainable, which cannot tell "layerwise", or "gradual" at
-            its end, from "full".
+            its end, from "full". Of "gradual" any layers may be trainable.
 
     Returns:
         What was written.
@@ -84,9 +88,10 @@ def save_part(
             "A part is one file. "
             f"Received: path={os.fspath(path)!r}, a directory. Add a name."
         )
-    names = _trained_or_head(model)
-    method = _method_of(model, names, method)
+    trained = {*trainable_names(model), *trained_names(model, "frozen")}
+    method = _method_of(model, trained, method)
     weights = weight_names(model)
+    names = [n for n in weights if n in trained | _pooler_names(model)]
     tensors = {name: np.asarray(weights[name]) for name in names}
     content = save(
         tensors,
@@ -96,6 +101,7 @@ def save_part(
             "method": method,
             "options": json.dumps(_options_of(model)),
             "frozen_sha256": _fingerprint(weights, names),
+            "computes": json.dumps(sorted(computations(model))),
         },
     )
     _write(path, content)
@@ -117,8 +123,9 @@ def load_part(model: keras.Model, path: str | os.PathLike) -> Tuning:
 
     Raises:
         UsageError: it is not such a file, was trained on another backbone,
-            or does not fit the model; the message names what differs, and
-            nothing was changed.
+            under another activation, epsilon or scale of the output, or does
+            not fit the model; the message names what differs, and nothing
+            was changed.
 
     Example:
     ```python
@@ -134,6 +141,7 @@ def load_part(model: keras.Model, path: str | os.PathLike) -> Tuning:
     tuning = prepare(model, method, **options) if adds_layers(method) else None
     target = tuning.model if tuning else model
     _check_tensors(target, tensors, method, path)
+    _check_computations(target, metadata, path)
     fingerprint = _fingerprint(weight_names(target), tensors)
     if fingerprint != metadata["frozen_sha256"]:
         raise UsageError(
@@ -149,18 +157,18 @@ def load_part(model: keras.Model, path: str | os.PathLike) -> Tuning:
     return tuning
 
 
-def _trained_or_head(model) -> tuple[str, ...]:
-    chosen = {*trainable_names(model), *trained_names(model, "frozen")}
-    return tuple(name for name in weight_names(model) if name in chosen)
+def _pooler_names(model) -> set[str]:
+    ids = {id(w) for layer in roles(model).pooler for w in layer.weights}
+    return {name for name, w in weight_names(model).items() if id(w) in ids}
 
 
-def _method_of(model, names, method) -> str:
+def _method_of(model, names: set[str], method: str) -> str:
     if not method:
         encoder = roles(model).encoders[0]
         found = _METHOD_OF_CLASS.get(type(encoder), lambda x: "")(encoder)
         candidates = [found] if found else ["full", "frozen", "bitfit"]
         for candidate in candidates:
-            if set(trained_names(model, candidate)) == set(names):
+            if set(trained_names(model, candidate)) == names:
                 return candidate
         raise UsageError(
             "What is trainable in `model` is not what any one method trains. "
@@ -168,12 +176,14 @@ def _method_of(model, names, method) -> str:
             "`prepare` the model first."
         )
     check_choice("method", method, METHODS)
-    missing = set(trained_names(model, method)) - set(names)
-    if missing:
+    expected = set(trained_names(model, method))
+    frozen, more = sorted(expected - names), sorted(names - expected)
+    if frozen or (more and method != "gradual"):
         raise UsageError(
-            f"The method {method!r} trains weights that are frozen in "
-            f"`model`. Received: {sorted(missing)[:3]} frozen. `prepare` the "
-            "model with the method first."
+            f"The method {method!r} trains other weights than those that are "
+            f"trainable in `model`. Received: {frozen[:3]} frozen, "
+            f"{more[:3]} trainable. `prepare` the model with the method "
+            'first, or pass "gradual" for what `unfreeze` chose.'
         )
     return method
 
@@ -206,6 +216,20 @@ def _fingerprint(
         digest.update(f"{name} {value.dtype} {value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()
+
+
+def _check_computations(model, metadata, path) -> None:
+    if "computes" not in metadata:
+        return  # Of an earlier version.
+    expected = set(json.loads(metadata["computes"]))
+    found = computations(model)
+    if expected != found:
+        raise UsageError(
+            f"{path} was trained in a model that computes otherwise: with "
+            f"{sorted(expected - found)}. Received: a model with "
+            f"{sorted(found - expected)}. Build the model as the one that "
+            "was trained."
+        )
 
 
 def _check_tensors(model, tensors, method, path) -> None:

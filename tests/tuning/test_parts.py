@@ -1,5 +1,6 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -8,6 +9,7 @@ from safetensors.numpy import save_file
 
 from kbig import tuning
 from tests.contracts import check_usage_error
+from tests.tuning.tiny import WIDTH
 from tests.tuning.tiny import classifier
 from tests.tuning.tiny import randomize
 from tests.tuning.tiny import rows
@@ -25,9 +27,10 @@ def tuned(method, **options):
 
 
 def freshly_built():
-    """The same backbone, another head."""
+    """The same backbone but for its pooler, which was random; another head."""
     model = classifier()
     randomize(model, "logits/kernel")
+    randomize(model, "pooled_dense")
     return model
 
 
@@ -39,7 +42,10 @@ def test_a_part_brings_back_what_was_trained(method, tmp_path):
     told = method if method in ("gradual", "layerwise") else ""
     report = tuning.save_part(before.model, path, told)
     assert report.method == method
-    assert report.parameters == before.trainable
+    pooler = before.model.get_layer("pooled_dense")
+    extra = 0 if pooler.kernel.trainable else pooler.kernel.shape.num_elements()
+    extra += 0 if pooler.bias.trainable else WIDTH
+    assert report.parameters == before.trainable + extra
     assert report.size == path.stat().st_size
     assert list(path.parent.iterdir()) == [path]
     after = tuning.load_part(freshly_built(), path)
@@ -52,7 +58,9 @@ def test_what_is_in_the_file(tmp_path):
     tuning.save_part(tuned("lora", rank=3, projections=["key"]).model, path)
     layers = [f"transformer_layer_{i}/self_attention_layer/key" for i in (0, 1)]
     expected = {f"{layer}/lora_{x}" for layer in layers for x in "ab"}
-    assert set(load_file(path)) == expected | {"logits/kernel", "logits/bias"}
+    for layer in ("logits", "pooled_dense"):
+        expected |= {f"{layer}/kernel", f"{layer}/bias"}
+    assert set(load_file(path)) == expected
     with safe_open(path, "numpy") as file:
         metadata = file.metadata()
     assert metadata["method"] == "lora"
@@ -88,6 +96,43 @@ def test_what_does_not_fit_is_refused_by_name(method, tmp_path):
     check_refused(classifier(), path, "does not", "more")
 
 
+def regression(scale):
+    values = keras.layers.Rescaling(scale, offset=1.0)
+    head = classifier()
+    return keras.Model(head.input, values(head.output))
+
+
+def test_what_computes_otherwise_is_refused(tmp_path):
+    path = tmp_path / "part"
+    before = tuning.prepare(regression(2.5), "frozen").model
+    tuning.save_part(before, path)
+    check_refused(
+        regression(1.5), path, "Rescaling.scale=2.5", "Rescaling.scale=1.5"
+    )
+    after = tuning.load_part(regression(2.5), path).model
+    np.testing.assert_array_equal(after(INPUTS), before(INPUTS))
+
+
+@pytest.mark.parametrize("method", ["frozen", "lora", "houlsby"])
+@pytest.mark.parametrize(
+    "options", [{"activation": "gelu"}, {"layer_norm_epsilon": 1e-5}]
+)
+def test_another_kind_of_backbone_is_refused(method, options, tmp_path):
+    path = tmp_path / "part"
+    tuning.save_part(tuned(method).model, path)
+    ((key, _),) = options.items()
+    check_refused(classifier(**options), path, key, "computes otherwise")
+
+
+def test_dropout_and_saved_files_make_no_difference(tmp_path):
+    before = tuned("houlsby").model
+    tuning.save_part(before, tmp_path / "part")
+    classifier(dropout=0.3).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    after = tuning.load_part(loaded, tmp_path / "part").model
+    np.testing.assert_array_equal(after(INPUTS), before(INPUTS))
+
+
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "part"
     check_refused(classifier(), path, "part")
@@ -104,6 +149,12 @@ def test_parts_that_cannot_be_saved(tmp_path):
     )
     check_usage_error(
         lambda: tuning.save_part(model, tmp_path / "x", "some"), "'some'"
+    )
+    full = tuned("full").model
+    check_usage_error(
+        lambda: tuning.save_part(full, tmp_path / "x", "frozen"),
+        "embeddings_layer_norm/beta",
+        "trainable",
     )
     check_usage_error(lambda: tuning.save_part(model, tmp_path), "directory")
     tuning.unfreeze(model, ["logits", "transformer_layer_0"])

@@ -10,10 +10,10 @@ WIDTH, HEADS, CLASSES, VOCABULARY = 16, 4, 3, 20
 SIZE = {"num_layers": 2, "hidden_dim": WIDTH, "num_heads": HEADS}
 
 
-def classifier(seed=0, num_classes=CLASSES, pooling="cls"):
+def classifier(seed=0, num_classes=CLASSES, pooling="cls", **options):
     """Of weights large enough that every layer makes a difference."""
     keras.utils.set_random_seed(seed)
-    backbone = models.bert(SIZE, VOCABULARY)
+    backbone = models.bert({**SIZE, **options}, VOCABULARY)
     model = models.bert_classifier(backbone, num_classes, pooling=pooling)
     for pattern in ("kernel", "embeddings"):
         randomize(model, pattern, 0.3, seed)
