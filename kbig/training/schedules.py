@@ -111,6 +111,9 @@ class _Warmup(keras.optimizers.schedules.LearningRateSchedule):
 class WarmupLinear(_Warmup):
     """Linear warm-up from zero, then linear decay: the schedule of BERT.
 
+    A saved file that holds one loads after `import kbig.training`; `import
+    kbig` alone does not make it known to Keras.
+
     Args:
         peak: learning rate after the warm-up.
         warmup_steps: steps of warm-up; 0 starts at the peak.
@@ -136,6 +139,9 @@ class WarmupLinear(_Warmup):
 @keras.saving.register_keras_serializable("kbig")
 class WarmupCosine(_Warmup):
     """Linear warm-up from zero, then decay along half a cosine.
+
+    A saved file that holds one loads after `import kbig.training`; `import
+    kbig` alone does not make it known to Keras.
 
     Args:
         peak: learning rate after the warm-up.

@@ -74,6 +74,9 @@ class AdaptedEncoder(keras_hub.layers.TransformerEncoder):
     trains the layer norms too. "pfeiffer" puts one after the feed-forward
     layer's norm and applies the norm again, as AdapterHub does.
 
+    A saved file that holds one loads after `import kbig.tuning`; `import
+    kbig` alone does not make it known to Keras.
+
     Args:
         adapter_dim: width of the bottleneck.
         placement: "houlsby" or "pfeiffer".

@@ -163,6 +163,9 @@ class DistillationLoss(keras.losses.Loss):
     Each row counts the same: one with a label
     `alpha * soft + (1 - alpha) * hard`, one without it `soft`.
 
+    A saved file that holds one loads after `import kbig.tuning`; `import
+    kbig` alone does not make it known to Keras.
+
     Args:
         temperature: of the soft labels, above 0.
         alpha: weight of the soft labels, from 0 to 1.
@@ -219,6 +222,9 @@ class DistillationLoss(keras.losses.Loss):
 @keras.saving.register_keras_serializable("kbig")
 class LabelAccuracy(keras.metrics.SparseCategoricalAccuracy):
     """Accuracy on the rows of `distillation_targets` that have a label.
+
+    A saved file that holds one loads after `import kbig.tuning`; `import
+    kbig` alone does not make it known to Keras.
 
     Args:
         name: of the metric.

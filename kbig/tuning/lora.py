@@ -109,6 +109,9 @@ class LoraEncoder(keras_hub.layers.TransformerEncoder):
     as many times the parameters as there are heads, and its files hold
     neither.
 
+    A saved file that holds one loads after `import kbig.tuning`; `import
+    kbig` alone does not make it known to Keras.
+
     Args:
         lora_rank: columns of `A` and rows of `B`.
         lora_alpha: `alpha`.
