@@ -73,7 +73,7 @@ class ExactResume(keras.callbacks.Callback):
             if self._state
             else (0, None)
         )
-        self._was_asked = False
+        self._was_asked = self._is_running = False
 
     @property
     def initial_step(self) -> int:
@@ -129,6 +129,7 @@ class ExactResume(keras.callbacks.Callback):
             )
         self._check_steps_per_epoch(steps)
         self._check_executions(steps)
+        self._check_ended()
         self._check_data()
         _check_built(self.model)
         self._steps_per_epoch = steps
@@ -139,6 +140,7 @@ class ExactResume(keras.callbacks.Callback):
         if self._state:
             _restore(self._state, _variables(self.model), self.directory)
             self._state = None
+        self._is_running = True
 
     def on_epoch_begin(self, epoch, logs=None):
         """Notes where the epoch begins."""
@@ -174,7 +176,8 @@ class ExactResume(keras.callbacks.Callback):
         """Writes the last file."""
         if self._step > self._saved:
             self._save()
-        self._initial_step, self._was_asked = self._step, False
+        self._initial_step = self._step
+        self._was_asked = self._is_running = False
         self._kept_steps_per_epoch = self._steps_per_epoch
 
     def _save(self):
@@ -204,6 +207,14 @@ class ExactResume(keras.callbacks.Callback):
                 f"of an epoch. Received: steps_per_execution={size}, "
                 f"steps_per_epoch={steps}, {self._initial_step} steps taken. "
                 "Compile with a `steps_per_execution` that divides both."
+            )
+
+    def _check_ended(self):
+        if self._is_running:
+            raise UsageError(
+                "An interrupted run goes on from its files. Received: an "
+                "`ExactResume` whose last `fit` did not end. Make a new "
+                "one, and its data."
             )
 
     def _check_data(self):

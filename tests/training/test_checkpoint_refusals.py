@@ -69,6 +69,23 @@ def test_executions_must_fit_into_an_epoch(tmp_path):
     )
 
 
+def test_an_interrupted_run_needs_a_new_callback(tmp_path):
+    """What it remembers is of the beginning, and the weights are not."""
+    model, resume = make_model(), ExactResume(tmp_path)
+
+    def fit(*callbacks):
+        model.fit(
+            resume.remaining(examples()),
+            steps_per_epoch=STEPS_PER_EPOCH,
+            callbacks=[*callbacks, resume],
+            verbose=0,
+        )
+
+    with pytest.raises(KilledError):
+        fit(KillAfter(2))
+    check_usage_error(fit, "did not end")
+
+
 def test_data_that_did_not_advance_are_refused(tmp_path):
     with pytest.raises(KilledError):
         train(tmp_path, callbacks=[KillAfter(6)])
