@@ -24,6 +24,7 @@ import keras
 import numpy as np
 
 import kbig
+from kbig.tuning.structure import parameters
 
 # Peak learning rates for models of the width of MiniLM, and what little can be
 # trained takes more.
@@ -180,13 +181,15 @@ def measured(material, method, seed):
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory) / "part.safetensors"
         part = kbig.tuning.save_part(tuning.model, path, method)
+    # At the end, when gradual unfreezing has come down to all. The part holds
+    # the pooler too.
+    trained = parameters(tuning.model.trainable_variables)
     return {
         "method": method,
         "seed": seed,
         "accuracy": accuracy(material, kbig.tuning.merged(tuning.model)),
-        # At the end, when gradual unfreezing has come down to all.
-        "trained": part.parameters,
-        "share": part.parameters / tuning.total,
+        "trained": trained,
+        "share": trained / tuning.total,
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "part_bytes": int(part.size),
