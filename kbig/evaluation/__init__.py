@@ -16,6 +16,7 @@ from kbig.evaluation.tagging import TaggingReport
 from kbig.evaluation.tagging import tagging
 from kbig.evaluation.tasks import TASKS
 from kbig.evaluation.tasks import Task
+from kbig.evaluation.validation import ValidationMetric
 
 __all__ = [
     "TASKS",
@@ -25,6 +26,7 @@ __all__ = [
     "RegressionReport",
     "TaggingReport",
     "Task",
+    "ValidationMetric",
     "bootstrap_interval",
     "classification",
     "forecasting",

@@ -8,6 +8,7 @@ from kbig.data import EncodedRows
 from kbig.data import encode_rows
 from kbig.data import encode_words
 from kbig.data import words_from_pieces
+from kbig.evaluation.checks import finite_outputs
 
 
 def predict_texts(
@@ -66,6 +67,7 @@ def predict_tags(
     Raises:
         UsageError: if there are no sentences, one has no words, or the
             length is too small.
+        GateError: logits that are not finite.
 
     Example:
     ```python
@@ -76,7 +78,9 @@ def predict_tags(
     """
     rows, starts = encode_words(words, tokenizer, sequence_length)
     logits = _predicted(model, rows, batch_size)
-    return words_from_pieces([row.argmax(-1) for row in logits], starts)
+    # A tag hides what its logits were.
+    tags = [finite_outputs(row).argmax(-1) for row in logits]
+    return words_from_pieces(tags, starts)
 
 
 def _predicted(model, rows: EncodedRows, batch_size) -> list[np.ndarray]:

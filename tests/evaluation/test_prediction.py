@@ -4,6 +4,7 @@ import pytest
 
 from kbig import data
 from kbig import evaluation
+from kbig.errors import GateError
 from kbig.errors import UsageError
 
 WORDS = ["a", "b", "c", "##b"]
@@ -77,6 +78,12 @@ def test_tags_are_those_of_first_pieces(token_model, tokenizer):
     # "ab" is "a" (5) and "##b" (8); what is cut off is 0.
     expected = [[5, 0, 7], [6] * 22 + [0] * 8, [5], [7] * 12]
     assert [row.tolist() for row in predicted] == expected
+
+
+def test_tags_of_logits_that_are_not_finite_are_none(token_model, tokenizer):
+    broken = keras.Model(token_model.input, token_model.output * np.nan)
+    with pytest.raises(GateError, match="training diverged"):
+        evaluation.predict_tags(broken, [("ab", "c")], tokenizer, 24)
 
 
 def test_a_model_learns_tags_from_batches(tokenizer):
