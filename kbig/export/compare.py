@@ -5,6 +5,9 @@ import numpy as np
 # Largest difference allowed, as a share of the range of the output, by what
 # the weights are stored as. A model's rounding is 1e-6, 7e-4 and 1.4e-2.
 TOLERANCES = {"float32": 1e-5, "float16": 2e-3, "int8": 5e-2}
+# Steps of float32 that any output may differ by: far from zero they are wide,
+# and no two programs round alike.
+_ROUNDING_STEPS = 4
 # Smallest share of decisions that must be the model's.
 AGREEMENTS = {"float32": 0.999, "float16": 0.98, "int8": 0.98}
 
@@ -27,9 +30,31 @@ def largest_difference(got: np.ndarray, expected: np.ndarray) -> float:
     """
     if got.shape != expected.shape or not np.isfinite(got).all():
         return float("nan")
-    spread = float(expected.max() - expected.min())
-    scale = spread or float(np.abs(expected).max()) or 1.0
-    return float(np.abs(got - expected).max()) / scale
+    return float(np.abs(got - expected).max()) / _scale(expected)
+
+
+def tolerance(expected: np.ndarray, weights: str) -> float:
+    """Tells the largest difference allowed, as a share of the range.
+
+    Outputs far from zero, such as years, are coarse beside their range: a
+    few steps of float32 are allowed on top of `TOLERANCES`.
+
+    Args:
+        expected: outputs of the model, `(rows, ...)`.
+        weights: a key of `TOLERANCES`, what the weights are stored as.
+
+    Returns:
+        The share.
+
+    Example:
+    ```python
+    # A step of float32 is 2**-13 from 1024 to 2048, and the range is 1.
+    tolerance(np.array([1999.0, 2000.0]), "float32")  # 1e-5 + 4 * 2**-13
+    ```
+    """
+    largest = np.float32(np.abs(expected).max())
+    steps = _ROUNDING_STEPS * float(np.spacing(largest))
+    return TOLERANCES[weights] + steps / _scale(expected)
 
 
 def agreement_suffices(agreement: float, decisions: int, weights: str) -> bool:
@@ -53,3 +78,8 @@ def agreement_suffices(agreement: float, decisions: int, weights: str) -> bool:
     """
     disagreements = round((1 - agreement) * decisions)
     return disagreements <= 1 or agreement >= AGREEMENTS[weights]
+
+
+def _scale(expected: np.ndarray) -> float:
+    spread = float(expected.max() - expected.min())
+    return spread or float(np.abs(expected).max()) or 1.0

@@ -23,6 +23,9 @@ class Task:
         decide: logits to what is decided; None where nothing is.
         probabilities: logits to probabilities; None where there are none.
         one_label: whether one class is named for each decision.
+        counts: what is decided by either side to the decisions that are
+            compared; None compares all.
+        per_token: whether padding tokens are left out of what is compared.
     """
 
     metric_name: str
@@ -30,6 +33,8 @@ class Task:
     decide: Callable[[np.ndarray], np.ndarray] | None = None
     probabilities: Callable[[np.ndarray], np.ndarray] | None = None
     one_label: bool = False
+    counts: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    per_token: bool = False
 
 
 def _accuracy(logits, labels) -> float:
@@ -59,11 +64,29 @@ def _sigmoid(logits):
 # The keys are also what runs record as their task.
 TASKS = {
     "classification": Task(
-        "accuracy", _accuracy, lambda x: x.argmax(-1), _softmax, True
+        "accuracy",
+        _accuracy,
+        decide=lambda x: x.argmax(-1),
+        probabilities=_softmax,
+        one_label=True,
     ),
-    "multilabel": Task("micro F1", _micro_f1, lambda x: x > 0, _sigmoid),
+    "multilabel": Task(
+        "micro F1",
+        _micro_f1,
+        decide=lambda x: x > 0,
+        probabilities=_sigmoid,
+        # Most classes are not of a row, and to agree on that is easy.
+        counts=np.logical_or,
+    ),
     "regression": Task("mean abs. error", _mean_absolute_error),
-    "tags": Task("accuracy", _accuracy, lambda x: x.argmax(-1), _softmax, True),
+    "tags": Task(
+        "accuracy",
+        _accuracy,
+        decide=lambda x: x.argmax(-1),
+        probabilities=_softmax,
+        one_label=True,
+        per_token=True,
+    ),
 }
 
 
@@ -113,8 +136,13 @@ def task_of(
     return TASKS[name] if name else None
 
 
-def agreement(got: np.ndarray, expected: np.ndarray, task: Task) -> float:
+def agreement(
+    got: np.ndarray, expected: np.ndarray, task: Task
+) -> tuple[float, int]:
     """Measures how often an artefact decides as the model does.
+
+    Where a row may have several classes, only those count that either side
+    gives it.
 
     Args:
         got: logits of an artefact, `(rows, ..., classes)`.
@@ -122,17 +150,23 @@ def agreement(got: np.ndarray, expected: np.ndarray, task: Task) -> float:
         task: with something to decide.
 
     Returns:
-        The share of decisions, 0 to 1; 0 when shapes differ.
+        The share of decisions, 0 to 1, and their number. The share is 1 of
+        none, and 0 when shapes differ.
 
     Example:
     ```python
     logits = np.array([[3.0, 1.0], [3.0, 1.0]])
-    agreement(np.eye(2), logits, TASKS["classification"])  # 0.5
+    agreement(np.eye(2), logits, TASKS["classification"])  # (0.5, 2)
     ```
     """
+    wanted = task.decide(expected)
     if got.shape != expected.shape:
-        return 0.0
-    return float((task.decide(got) == task.decide(expected)).mean())
+        return 0.0, wanted.size
+    decided = task.decide(got)
+    agreed = decided == wanted
+    if task.counts is not None:
+        agreed = agreed[task.counts(decided, wanted)]
+    return float(agreed.mean()) if agreed.size else 1.0, agreed.size
 
 
 def decision_faults(

@@ -40,9 +40,11 @@ class ArtefactReport(Report):
         load_seconds: from the file to ready.
         largest_difference: from the model's outputs, as a share of their
             range; NaN when they cannot be compared.
-        tolerance: the largest difference allowed.
-        top1_agreement: share of decisions that are the model's, 0 to 1; None
-            for a model that does not classify.
+        tolerance: the largest difference allowed, a few steps of float32
+            included.
+        top1_agreement: share of decisions that are the model's, 0 to 1: of
+            several labels a row, those that either side gives; None for a
+            model that does not classify.
         metric: of the task, over the samples; None without labels.
         latency_seconds: median for one row of the model's own inputs.
         latency_ratio: the same, as a multiple of the Keras model's.

@@ -24,6 +24,21 @@ def test_what_is_not_finite_never_passes(bad):
     assert np.isnan(compare.largest_difference(got, EXPECTED))
 
 
+@pytest.mark.parametrize("weights, share", [("float32", 1e-5), ("int8", 0.05)])
+def test_a_few_steps_of_float32_are_allowed_far_from_zero(weights, share):
+    # From 1024 to 2048 a step is 2**-13, 1.2e-4; the range is 2.
+    far = np.array([1998.0, 2000.0], "float32")
+    allowed = compare.tolerance(far, weights)
+    assert allowed == pytest.approx(share + 4 * 2**-13 / 2)
+    got = np.nextafter(far, np.float32(3000))
+    assert (compare.largest_difference(got, far) <= share) == (share > 1e-4)
+    assert compare.largest_difference(got, far) <= allowed
+    # Around zero they hardly matter: from 4 to 8 a step is 2**-21.
+    near = compare.tolerance(EXPECTED, weights)
+    assert near == pytest.approx(share + 4 * 2**-21 / 8)
+    assert near < 1.03 * share
+
+
 def test_another_shape_never_passes():
     assert np.isnan(compare.largest_difference(EXPECTED[:1], EXPECTED))
 

@@ -17,13 +17,27 @@ def faults(outputs, logits, class_names, task=CLASSIFICATION):
 
 def test_agreement_counts_rows_of_classes_and_cells_of_labels():
     got = np.array([[0.0, 1.0], [0.0, 1.0]])
-    assert decisions.agreement(got, EXPECTED, CLASSIFICATION) == 0.5
+    assert decisions.agreement(got, EXPECTED, CLASSIFICATION) == (0.5, 2)
     # Above zero: (no, yes), (no, yes) against (yes, yes), (yes, no).
-    assert decisions.agreement(got, EXPECTED, TASKS["multilabel"]) == 0.25
+    found = decisions.agreement(got, EXPECTED, TASKS["multilabel"])
+    assert found == (0.25, 4)
+
+
+def test_labels_that_neither_side_gives_do_not_count():
+    got, expected = np.full((2, 100, 50), -1.0)
+    got[:, 0] = expected[:, 0] = 1.0
+    got[:10, 1] = expected[90:, 2] = 1.0
+    # Of 5,000 cells 100 are given by both, 10 by one and 10 by the other.
+    found = decisions.agreement(got, expected, TASKS["multilabel"])
+    assert found == (pytest.approx(100 / 120), 120)
+    nothing = np.full((2, 3), -1.0)
+    found = decisions.agreement(nothing, nothing, TASKS["multilabel"])
+    assert found == (1.0, 0)
 
 
 def test_another_shape_agrees_nowhere():
-    assert decisions.agreement(EXPECTED[:1], EXPECTED, CLASSIFICATION) == 0.0
+    found = decisions.agreement(EXPECTED[:1], EXPECTED, CLASSIFICATION)
+    assert found == (0.0, 2)
 
 
 def test_the_task_follows_the_labels_unless_it_is_named():

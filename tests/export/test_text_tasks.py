@@ -43,6 +43,8 @@ def exported(model, directory, **options):
 
 def test_pairs_go_in_as_two_strings(backbone, tmp_path):
     model = models.bert_classifier(backbone, 2)
+    head = model.layers[-1].kernel
+    head.assign(10 * head)  # As the weights below it.
     pairs = np.array([TEXTS[:2], TEXTS[1:]], dtype=object)
     _, serve = exported(
         model, tmp_path, samples=pairs, class_names=("no", "yes")
@@ -78,7 +80,11 @@ def test_several_labels_are_judged_one_by_one(backbone, tmp_path):
     np.testing.assert_allclose(
         outputs["probabilities"], tf.sigmoid(outputs["logits"]), atol=1e-6
     )
-    assert 0 <= report.metric <= 1
+    chosen, wanted = outputs["logits"].numpy() > 0, labels > 0.5
+    # Two of what both say, over all that either says.
+    f1 = 2 * (chosen & wanted).sum() / (chosen.sum() + wanted.sum())
+    assert 0 < f1 < 1
+    assert report.metric == pytest.approx(f1)
 
 
 def test_every_piece_gets_a_tag(backbone, tmp_path):
@@ -93,3 +99,34 @@ def test_every_piece_gets_a_tag(backbone, tmp_path):
     expected = np.array([name.encode() for name in names])
     assert (outputs["label"] == expected[outputs["logits"].argmax(-1)]).all()
     assert report.top1_agreement == 1.0
+
+
+def test_padding_is_not_compared(tmp_path):
+    """A tagger whose every word is tagged wrongly, and no padding is."""
+    inputs = {
+        name: keras.Input((LENGTH,), dtype="int32", name=name)
+        for name in ("token_ids", "padding_mask")
+    }
+
+    def tagger(name, sign):
+        shown = keras.ops.cast(inputs["padding_mask"], "float32")
+        odd = keras.ops.cast(inputs["token_ids"] % 2, "float32") - 0.5
+        first = sign * shown * odd + 9.0 * (1 - shown)
+        logits = keras.ops.stack([first, -first], axis=-1)
+        return keras.Model(inputs, {"logits": logits}, name=name)
+
+    ids = np.arange(40 * LENGTH, dtype="int32").reshape(40, LENGTH)
+    mask = (np.arange(LENGTH) < 2).astype("int32") + 0 * ids
+    samples = {"token_ids": ids, "padding_mask": mask}
+    path = export.saved_model(tagger("a", 1.0), tmp_path, samples=samples).path
+    tags = {"task": "tags", "labels": (ids + 1) % 2}
+    same = export.verify(tagger("a", 1.0), [path], samples, **tags)
+    assert same.passed
+    # Whatever the labels of padding are.
+    assert same.keras_metric == 1.0
+    report = export.verify(tagger("b", -1.0), [path], samples, **tags)
+    (artefact,) = report.artefacts
+    assert (artefact.top1_agreement, artefact.metric) == (0.0, 1.0)
+    # From 0.5 to -0.5, and the range is 1: padding would make it 18.
+    assert artefact.largest_difference == pytest.approx(1.0)
+    assert "of 80 decisions" in artefact.faults[1]
