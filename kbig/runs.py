@@ -66,11 +66,10 @@ class Run:
         unless `overwrite` is True.
 
         Raises:
-            UsageError: the directory holds a run and `overwrite` is False,
-                or holds something that is not a run.
+            UsageError: as of `check_free`, or it cannot be made.
         """
         directory = pathlib.Path(directory)
-        _check_free(directory, overwrite)
+        check_free(directory, overwrite)
         for name in (*_FILES, *(("shards",) if overwrite else ())):
             path = directory / name
             if path.is_dir():
@@ -251,6 +250,36 @@ class Run:
         )
 
 
+def check_free(directory: str | os.PathLike, overwrite: bool = False) -> None:
+    """Makes sure that a run may be made in a directory.
+
+    Args:
+        directory: it need not be there.
+        overwrite: whether an earlier run in it may be replaced.
+
+    Raises:
+        UsageError: it holds a run with a model or numbers and `overwrite` is
+            False, or holds something that is not a run.
+    """
+    directory = pathlib.Path(directory)
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise UsageError(f"--out must be a directory. Received: {directory}")
+    is_run = _recorded(directory) is not None
+    results = ("model.keras", "metrics.json")
+    found = [name for name in results if (directory / name).is_file()]
+    if is_run and not overwrite and found:
+        raise UsageError(
+            f"{directory} holds a run, with {' and '.join(found)}. Pass "
+            "--overwrite to replace it, or another --out."
+        )
+    if not is_run and any(directory.iterdir()):
+        raise UsageError(
+            f"{directory} is not empty and holds no run. Pass another --out."
+        )
+
+
 def _recorded(directory: pathlib.Path) -> dict | None:
     """What config.json records, None when no recipe of kbig wrote it."""
     try:
@@ -260,20 +289,3 @@ def _recorded(directory: pathlib.Path) -> dict | None:
         return None
     is_ours = isinstance(recorded, dict) and {"recipe", "kbig"} <= set(recorded)
     return recorded if is_ours else None
-
-
-def _check_free(directory: pathlib.Path, overwrite: bool) -> None:
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        raise UsageError(f"--out must be a directory. Received: {directory}")
-    is_run = _recorded(directory) is not None
-    if is_run and not overwrite and (directory / "metrics.json").is_file():
-        raise UsageError(
-            f"{directory} holds a finished run. Pass --overwrite to replace "
-            "it, or another --out."
-        )
-    if not is_run and any(directory.iterdir()):
-        raise UsageError(
-            f"{directory} is not empty and holds no run. Pass another --out."
-        )

@@ -160,6 +160,11 @@ def _converted(field: dataclasses.Field, value: Any) -> Any:
             f"Option {field_key(field)!r} takes one of "
             f"{', '.join(map(str, choices))}. Received: {value!r}."
         )
+    if choices and len(set(several)) < len(several):
+        raise UsageError(
+            f"Option {field_key(field)!r} names one twice. Received: "
+            f"{value!r}. Name each once."
+        )
     return converted
 
 

@@ -104,8 +104,18 @@ def test_a_finished_run_is_not_replaced_by_accident(run):
 
 
 def test_an_interrupted_run_may_be_started_again(run):
-    run.save_model(models.mlp((4,), 2))
+    (run.directory / "history.csv").write_text("epoch,loss\n0,1.0\n")
     Run.create(run.directory, "finetune", {})
+    assert not (run.directory / "history.csv").exists()
+
+
+def test_a_model_is_not_replaced_although_its_run_was_interrupted(run):
+    run.save_model(models.mlp((4,), 2))
+    with pytest.raises(UsageError, match=r"with model\.keras\. Pass --overw"):
+        Run.create(run.directory, "finetune", {})
+    assert run.load_model().count_params() == models.mlp((4,), 2).count_params()
+    Run.create(run.directory, "finetune", {}, overwrite=True)
+    assert not (run.directory / "model.keras").exists()
 
 
 def test_a_config_of_another_program_is_no_run(tmp_path):

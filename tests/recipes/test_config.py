@@ -49,6 +49,10 @@ def test_yaml_s_own_booleans_and_nulls(tmp_path):
     assert (built.xla, built.from_, built.epochs) == ("off", "", 4)
 
 
+def test_sizes_may_be_alike():
+    assert configs.build(Config, {}, {"units": "8,8"}).units == (8, 8)
+
+
 def test_none_empties_a_list():
     assert configs.build(Config, {}, {"names": "none"}).names == ()
 
@@ -66,6 +70,7 @@ def test_none_empties_a_list():
         ({"cell": "rnn"}, "one of lstm, gru"),
         ({"units": "32,x"}, "integers between commas"),
         ({"names": "a,c"}, "one of a, b. Received: 'a,c'"),
+        ({"names": "a,b,a"}, "names one twice. Received: 'a,b,a'"),
         ({"shuffle": "maybe"}, "true or false"),
     ],
 )
