@@ -13,9 +13,11 @@ from typing import Any
 import kbig
 from kbig.errors import GateError
 from kbig.errors import UsageError
+from recipes import summary
 from recipes.config import RecipeConfig
 from recipes.config import TrainConfig
 from recipes.config import to_dict
+from recipes.limits import limited
 
 CLASSIFIER_CURVES = {"loss": "Loss", "accuracy": "Accuracy"}
 _XLA = {"auto": "auto", "on": True, "off": False}
@@ -30,17 +32,25 @@ class Outcome:
     sections: list
 
 
-def load_data(name: str, kinds: Sequence[str], limit: int = 0, **options):
+def load_data(
+    name: str,
+    kinds: Sequence[str],
+    limit: int = 0,
+    every_class: bool = False,
+    **options,
+):
     """Loads data of one of the kinds.
 
     Args:
         name: what `kbig.data.load` takes.
         kinds: those that the recipe can use.
         limit: training rows to keep, drawn at random; 0 is all.
+        every_class: whether those kept must show each class of texts.
         **options: of the kind of data; empty ones are left out.
 
     Raises:
-        UsageError: the data are of another kind.
+        UsageError: the data are of another kind, or have more classes than
+            `limit`.
     """
     given = {k: v for k, v in options.items() if v not in ("", None)}
     dataset = kbig.data.load(name, **given)
@@ -50,7 +60,7 @@ def load_data(name: str, kinds: Sequence[str], limit: int = 0, **options):
             f"Received: {name}, which is of the kind {dataset.info.kind}. "
             "`kbig list` names the other recipes."
         )
-    return _limited(dataset, limit) if limit else dataset
+    return limited(dataset, limit, every_class) if limit else dataset
 
 
 def new_vocabulary(texts, config) -> tuple[tuple[str, ...], bool, bool]:
@@ -82,15 +92,6 @@ def casing(config) -> dict[str, bool]:
 def array_kind(path: str, kind: str) -> str:
     """What an .npz file holds; of other data the loader knows it."""
     return kind if path.endswith(".npz") else ""
-
-
-def _limited(dataset, limit: int):
-    train = dataset.train.shuffle(
-        100_000, seed=0, reshuffle_each_iteration=False
-    ).take(limit)
-    sizes = {**dataset.info.sizes, "train": int(train.cardinality())}
-    info = dataclasses.replace(dataset.info, sizes=sizes)
-    return dataclasses.replace(dataset, train=train, info=info)
 
 
 def data_name(name_or_path: str) -> str:
@@ -143,8 +144,8 @@ def config_text(config: RecipeConfig) -> str:
     return json.dumps(to_dict(config), indent=2, ensure_ascii=False)
 
 
-def start(config: RecipeConfig, recipe: str):
-    """Makes the run directory.
+def check_start(config: RecipeConfig, recipe: str) -> pathlib.Path:
+    """Finds the run directory, and makes sure that it may be made.
 
     Raises:
         UsageError: it is the run to start from, or it cannot be replaced;
@@ -157,11 +158,23 @@ def start(config: RecipeConfig, recipe: str):
             f"--out {out} is also --from, and would be emptied. Pass another "
             "--out."
         )
-    if pathlib.PurePath(config.name).name != config.name:
+    plain = pathlib.PurePath(config.name).name == config.name
+    if not plain or config.name.startswith("."):
         raise UsageError(
-            "A name is one plain part of a file's name. "
-            f"Received: --name {config.name}."
+            "A name is one plain part of a file's name, without a dot before "
+            f"it. Received: --name {config.name}."
         )
+    kbig.runs.check_free(out, config.overwrite)
+    return out
+
+
+def start(config: RecipeConfig, recipe: str):
+    """Makes the run directory.
+
+    Raises:
+        UsageError: as of `check_start`.
+    """
+    out = check_start(config, recipe)
     return kbig.runs.Run.create(out, recipe, to_dict(config), config.overwrite)
 
 
@@ -171,55 +184,15 @@ def fit_verbosity() -> int:
 
 
 def compile_classifier(model, runtime, optimizer) -> None:
-    """Compiles for labels that are class numbers."""
+    """Compiles for labels that are class numbers, in the runtime's scope."""
     import keras
 
-    with runtime.scope():
-        model.compile(
-            optimizer,
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            jit_compile=runtime.jit_compile,
-        )
-
-
-# Key of metrics.json -> how a person reads it. A metric is one line here.
-_SUMMARY = {
-    "test_accuracy": ("Test accuracy", "Percent", ""),
-    "test_micro_f1": ("Test micro F1", "Percent", ""),
-    "test_f1": ("Test span F1", "Percent", ""),
-    "test_pearson": ("Test Pearson correlation", None, ""),
-    "teacher_accuracy": ("Teacher's accuracy", "Percent", ""),
-    "control_accuracy": ("From nothing", "Percent", "the same BERT"),
-    "baseline_accuracy": ("Baseline accuracy", "Percent", "without a BERT"),
-    "baseline_micro_f1": ("Baseline micro F1", "Percent", "without a BERT"),
-    "baseline_f1": ("Baseline span F1", "Percent", "without a BERT"),
-    "baseline_pearson": ("Baseline correlation", None, "without a BERT"),
-    "test_mean_absolute_error": ("Mean absolute error", None, ""),
-    "persistence_mean_absolute_error": ("Persistence", None, ""),
-    "ridge_mean_absolute_error": ("Ridge regression", None, ""),
-    "test_loss": ("Test loss", None, ""),
-    "perplexity": ("Perplexity", None, "of hidden tokens"),
-    "unigram_entropy": ("Unigram entropy", None, "the loss without context"),
-    "tokens_per_second": ("Tokens a second", "", ""),
-    "matmul_share": ("Share of matmul peak", "Percent", ""),
-    "trained_parameters": ("Trained parameters", None, ""),
-    "parameters": ("Parameters", None, ""),
-    "seconds": ("Time", "Seconds", ""),
-}
-
-
-def summary(metrics: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
-    """The numbers that matter most: `(label, value, hint)`."""
-    return [
-        (label, getattr(kbig.reporting, unit or "", _same)(metrics[key]), hint)
-        for key, (label, unit, hint) in _SUMMARY.items()
-        if key in metrics
-    ]
-
-
-def _same(value):
-    return value
+    model.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=runtime.jit_compile,
+    )
 
 
 def run_details(config: RecipeConfig, runtime, model, *facts):
@@ -257,13 +230,14 @@ def finish(
 
     Raises:
         GateError: of the export, once everything else is written.
+        UsageError: likewise.
     """
     metrics, sections = dict(metrics), list(sections)
     report, failure = _attempt(export)
     if report is not None:
         metrics |= {a.name: a.to_dict() for a in report.artefacts}
         sections.insert(-1, kbig.sections.artefacts(report))
-    numbers = summary(metrics)
+    numbers = summary.summary(metrics)
     if numbers:
         cards = kbig.reporting.Cards(numbers)
         sections.insert(0, kbig.reporting.Section("Summary", [cards]))
@@ -293,5 +267,5 @@ def _attempt(export):
         return None, None
     try:
         return export(), None
-    except GateError as error:
-        return error.report, error
+    except (GateError, UsageError) as error:
+        return getattr(error, "report", None), error

@@ -37,6 +37,10 @@ class Forecasting:
         """What the model takes."""
         return x
 
+    def baseline(self, x, y):
+        """Nothing yet: forecasts are compared with theirs at the end."""
+        return {}
+
     def evaluate(self, x, outputs, y):
         """Numbers and sections: the model beside its baselines."""
         forecasts = {
@@ -90,6 +94,10 @@ class SequenceClassification:
         """What the model takes."""
         return x
 
+    def baseline(self, x, y):
+        """There is none for features."""
+        return {}
+
     def evaluate(self, x, outputs, y):
         """Numbers and sections."""
         report = kbig.evaluation.classification(
@@ -118,6 +126,7 @@ class TextClassification(SequenceClassification):
             sequence_length=config.sequence_length
             or kbig.data.suitable_length(self._texts, self._tokenizer),
         )
+        kbig.data.encoding.check_length(config.sequence_length)
         super().__init__(config, dataset)
 
     def build(self):
@@ -133,13 +142,16 @@ class TextClassification(SequenceClassification):
         length = self.config.sequence_length
         return kbig.data.encode(x, self._tokenizer, length)["token_ids"]
 
-    def evaluate(self, x, outputs, y):
-        """Numbers and sections, with the baseline and examples."""
-        metrics, sections = super().evaluate(x, outputs, y)
+    def baseline(self, x, y):
+        """The accuracy of what needs no network, fitted to the same rows."""
         predicted = kbig.baselines.tfidf_logistic_regression(
             self._texts, self._labels, x
         )
-        metrics["baseline_accuracy"] = float((predicted == y).mean())
+        return {"baseline_accuracy": float((predicted == y).mean())}
+
+    def evaluate(self, x, outputs, y):
+        """Numbers and sections, with examples."""
+        metrics, sections = super().evaluate(x, outputs, y)
         examples = kbig.sections.predictions(
             x[:3], outputs[:3], y[:3], self.dataset.info.class_names
         )

@@ -77,12 +77,12 @@ def run(config: Config) -> common.Outcome:
     run = common.start(config, "train-image")
     history, speed = _fit(config, runtime, model, dataset, run)
     images, labels = dataset.arrays("test")
+    run.save_model(model, class_names=dataset.info.class_names)
+    run.save_samples(images, labels)
     logits = model.predict(images, batch_size=config.batch_size, verbose=0)
     report = kbig.evaluation.classification(
         logits, labels, dataset.info.class_names
     )
-    run.save_model(model, class_names=dataset.info.class_names)
-    run.save_samples(images, labels)
     metrics = {
         "test_accuracy": report.accuracy,
         "test_loss": report.loss,
@@ -127,9 +127,6 @@ def _fit(config, runtime, model, dataset, run):
     rate = kbig.training.WarmupCosine(
         config.learning_rate, steps, steps * (config.epochs + 1)
     )
-    with runtime.scope():
-        optimizer = kbig.training.adamw(rate, config.weight_decay)
-    common.compile_classifier(model, runtime, optimizer)
     # Decoded images are kept in memory where they are no burden.
     keep = rows * math.prod(dataset.info.shapes["x"]) < _CACHE_BYTES
     throughput = kbig.training.Throughput(config.batch_size)
@@ -141,18 +138,22 @@ def _fit(config, runtime, model, dataset, run):
         seed=config.seed,
         cache=keep,
     )
-    history = model.fit(
-        kbig.data.augmented(batches, config.augment, config.seed),
-        validation_data=kbig.data.batches(
-            dataset.validation,
-            common.shared_batch(
-                config.batch_size, sizes["validation"], runtime
+    with runtime.scope():
+        common.compile_classifier(
+            model, runtime, kbig.training.adamw(rate, config.weight_decay)
+        )
+        history = model.fit(
+            kbig.data.augmented(batches, config.augment, config.seed),
+            validation_data=kbig.data.batches(
+                dataset.validation,
+                common.shared_batch(
+                    config.batch_size, sizes["validation"], runtime
+                ),
+                cache=keep,
             ),
-            cache=keep,
-        ),
-        epochs=config.epochs,
-        callbacks=kbig.training.run_callbacks(run.directory, throughput),
-        verbose=common.fit_verbosity(),
-        shuffle=False,
-    )
+            epochs=config.epochs,
+            callbacks=kbig.training.run_callbacks(run.directory, throughput),
+            verbose=common.fit_verbosity(),
+            shuffle=False,
+        )
     return history.history, throughput.report()

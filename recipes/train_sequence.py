@@ -77,18 +77,22 @@ def run(config: Config) -> common.Outcome:
         model = task.build()
     if config.dry_run:
         return common.show_plan(task.config, model, dataset.info, runtime)
+    common.check_start(task.config, "train-sequence")
+    x, y = dataset.arrays("test")
+    # Before a training that takes hours: it may refuse the texts.
+    baseline = task.baseline(x, y)
     run = common.start(task.config, "train-sequence")
     history, speed = _fit(task, runtime, model, run)
-    x, y = dataset.arrays("test")
-    outputs = model.predict(task.inputs(x), batch_size=256, verbose=0)
-    metrics, sections = task.evaluate(x, outputs, y)
     run.save_model(
         model,
         vocabulary=task.vocabulary,
         class_names=dataset.info.class_names,
     )
     run.save_samples(x, y)
+    outputs = model.predict(task.inputs(x), batch_size=256, verbose=0)
+    metrics, sections = task.evaluate(x, outputs, y)
     metrics |= {
+        **baseline,
         "parameters": model.count_params(),
         **speed,
         "seconds": time.perf_counter() - started,
@@ -126,7 +130,9 @@ def _load(config: Config):
             "horizon": config.horizon,
             "period": config.period,
         }
-    return common.load_data(config.data, kinds, limit=config.limit, **options)
+    return common.load_data(
+        config.data, kinds, limit=config.limit, every_class=True, **options
+    )
 
 
 def _fit(task, runtime, model, run):
@@ -134,32 +140,34 @@ def _fit(task, runtime, model, run):
     rows = dataset.info.sizes["train"]
     total = -(-rows // config.batch_size) * config.epochs
     rate = kbig.training.WarmupCosine(config.learning_rate, total // 10, total)
-    with runtime.scope():
-        optimizer = kbig.training.adamw(
-            rate, config.weight_decay, global_clipnorm=1.0
-        )
-        task.compile(model, runtime, optimizer)
     throughput = kbig.training.Throughput(config.batch_size)
 
     def transform(x, y):
         return task.inputs(x), y
 
-    history = model.fit(
-        kbig.data.batches(
-            dataset.train,
-            common.shared_batch(config.batch_size, rows, runtime),
-            shuffle=True,
-            seed=config.seed,
-            transform=transform,
-        ),
-        validation_data=kbig.data.batches(
-            dataset.validation,
-            common.shared_batch(256, dataset.info.sizes["validation"], runtime),
-            transform=transform,
-        ),
-        epochs=config.epochs,
-        callbacks=kbig.training.run_callbacks(run.directory, throughput),
-        verbose=common.fit_verbosity(),
-        shuffle=False,
-    )
+    with runtime.scope():
+        optimizer = kbig.training.adamw(
+            rate, config.weight_decay, global_clipnorm=1.0
+        )
+        task.compile(model, runtime, optimizer)
+        history = model.fit(
+            kbig.data.batches(
+                dataset.train,
+                common.shared_batch(config.batch_size, rows, runtime),
+                shuffle=True,
+                seed=config.seed,
+                transform=transform,
+            ),
+            validation_data=kbig.data.batches(
+                dataset.validation,
+                common.shared_batch(
+                    256, dataset.info.sizes["validation"], runtime
+                ),
+                transform=transform,
+            ),
+            epochs=config.epochs,
+            callbacks=kbig.training.run_callbacks(run.directory, throughput),
+            verbose=common.fit_verbosity(),
+            shuffle=False,
+        )
     return history.history, throughput.report()

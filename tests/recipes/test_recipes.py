@@ -7,6 +7,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from recipes import cli
@@ -19,6 +20,7 @@ RUN_FILES = {
     "report.html",
     "logs",
 }
+COLUMNS = ("--text-column", "gloss", "--label-column", "topic")
 TOPICS = {"animal": "a small furry beast", "plant": "a tall green tree"}
 
 
@@ -207,19 +209,47 @@ def test_texts_through_an_rnn(texts, tmp_path):
     assert "serving_default" in metrics["saved_model"]["signatures"]
 
 
-@pytest.mark.slow
-def test_the_demo_in_small(tmp_path):
-    metrics = recipe(
-        *("demo", "--quick", "--to", tmp_path / "topics"),
-        out=tmp_path / "demo",
-    )
-    assert (tmp_path / "topics/1/saved_model.pb").is_file()
-    assert (tmp_path / "topics/topics-dynamic.tflite").is_file()
-    artefact = metrics["topics-float32.tflite"]
-    assert artefact["metric"] == metrics["test_accuracy"]
-    page = (tmp_path / "demo/report.html").read_text()
-    for part in ("Pretraining", "Confusion", "topics-float16.tflite"):
-        assert part in page
+@pytest.mark.parametrize("recipe_name", ["train-image", "train-sequence"])
+def test_fit_runs_where_the_precision_is_in_force(
+    recipe_name, images, texts, tmp_path, monkeypatch
+):
+    seen = []
+
+    def fit(self, *args, **options):
+        rewrites = tf.config.optimizer.get_experimental_options()
+        seen.append(rewrites.get("auto_mixed_precision_onednn_bfloat16"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    arguments = {
+        "train-image": ("--data", images),
+        "train-sequence": ("--data", texts, *COLUMNS),
+    }[recipe_name]
+    with pytest.raises(KeyboardInterrupt):
+        recipe(
+            *(recipe_name, "--precision", "onednn_bfloat16", *arguments),
+            out=tmp_path / "run",
+        )
+    assert seen == [True]
+    left = tf.config.optimizer.get_experimental_options()
+    assert not left.get("auto_mixed_precision_onednn_bfloat16")
+
+
+def test_texts_that_the_baseline_refuses_are_not_trained_on(
+    texts, tmp_path, capsys
+):
+    lines = texts.read_text().splitlines()
+    # Words of one letter.
+    rows = [f"{chr(97 + n % 26)} {n % 10}\t{n % 2}" for n in range(300)]
+    texts.write_text("\n".join([lines[0], *rows]))
+    arguments = ["train-sequence", "--data", str(texts), *COLUMNS]
+    assert cli.main([*arguments, "--out", str(tmp_path / "run")]) == 2
+    assert "words of two letters" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    short = [*arguments, "--sequence-length", "2"]
+    assert cli.main([*short, "--out", str(tmp_path / "run")]) == 2
+    assert "`sequence_length` must be 3" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_second_run_does_not_replace_the_first(tmp_path, capsys):

@@ -1,0 +1,38 @@
+"""The beginning and the end of a run, without a training."""
+
+import json
+
+import pytest
+
+from kbig import sections
+from kbig.errors import GateError
+from kbig.errors import UsageError
+from recipes import common
+from recipes.config import RecipeConfig
+
+
+@pytest.mark.parametrize("name", [".hidden", "a/b", ".."])
+def test_a_name_that_no_file_can_begin_with_makes_nothing(name, tmp_path):
+    config = RecipeConfig(out=str(tmp_path / "run"), name=name)
+    with pytest.raises(UsageError, match="Received: --name"):
+        common.start(config, "finetune")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [GateError("a gate failed"), UsageError("no such folder")]
+)
+def test_an_export_that_fails_leaves_report_and_numbers(error, tmp_path):
+    config = RecipeConfig(out=str(tmp_path / "run"), name="m")
+    run = common.start(config, "finetune")
+
+    def export():
+        raise error
+
+    part = sections.details({"Configuration": "all of it"})
+    with pytest.raises(type(error)) as caught:
+        common.finish(run, "Title", {"test_accuracy": 0.5}, [part], export)
+    assert caught.value is error
+    metrics = json.loads((run.directory / "metrics.json").read_text())
+    assert metrics == {"test_accuracy": 0.5}
+    assert "all of it" in (run.directory / "report.html").read_text()
