@@ -143,6 +143,7 @@ def _data(config: Config):
     return common.load_data(
         config.data,
         ("text",),
+        every_class=True,
         text_column=config.text_column,
         pair_column=config.pair_column,
         label_column=config.label_column,
@@ -160,6 +161,8 @@ def _in_force(config: Config, student: Reader) -> Config:
         lowercase=student.lowercase,
         strip_accents=student.strip_accents,
         sequence_length=student.sequence_length,
+        learning_rate=config.learning_rate
+        or _RATE * min(1, _WIDTH / student.width),
     )
 
 
@@ -207,8 +210,7 @@ def _fit(config, runtime, student: Reader, learner, lessons, run):
     )
     steps = int(train.cardinality())
     total = steps * config.epochs
-    peak = config.learning_rate or _RATE * min(1, _WIDTH / student.width)
-    rate = kbig.training.WarmupLinear(peak, total // 10, total)
+    rate = kbig.training.WarmupLinear(config.learning_rate, total // 10, total)
     throughput = kbig.training.Throughput(min(rows / steps, batch_size))
     with runtime.scope():
         learner.compile(

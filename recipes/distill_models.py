@@ -8,6 +8,7 @@ import numpy as np
 import kbig
 from kbig.errors import UsageError
 from recipes import common
+from recipes import text_start
 
 # Which of the weights in the configuration each method puts in force.
 METHODS = {
@@ -176,15 +177,13 @@ def make_student(config, teacher: Reader, dataset) -> Reader:
     model = kbig.models.bert_classifier(
         backbone, len(dataset.info.class_names), config.dropout, config.pooling
     )
-    longest = backbone.max_sequence_length
-    length = config.sequence_length or kbig.data.suitable_length(
-        texts, kbig.data.tokenizer(*tokens), longest
+    length = text_start.row_length(
+        config,
+        texts,
+        kbig.data.tokenizer(*tokens),
+        backbone.max_sequence_length,
+        "the student",
     )
-    if not 3 <= length <= longest:
-        raise UsageError(
-            f"--sequence-length must be from 3 to the {longest} positions of "
-            f"the student. Received: {length}."
-        )
     return Reader(model, *tokens, length)
 
 

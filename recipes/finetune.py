@@ -11,7 +11,7 @@ fitted to the same rows and printed beside.
 """
 
 import dataclasses
-import functools
+import pathlib
 import time
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ import kbig
 from kbig.errors import UsageError
 from recipes import common
 from recipes import text_results
+from recipes import text_start
 from recipes import text_tasks
 from recipes import text_training
 from recipes.config import FORMATS
@@ -108,48 +109,38 @@ class Config(TrainConfig):
     baseline: bool = option(True, "also fit a baseline without a BERT")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Start:
-    """What trainings start from: words, and how to make a backbone."""
-
-    vocabulary: tuple[str, ...]
-    lowercase: bool
-    strip_accents: bool
-    positions: int
-    backbone: functools.partial
-    untrained: functools.partial
-
-
-def run(config: Config) -> common.Outcome:
+def run(config: Config) -> common.Outcome | None:
     """Fine-tunes, tests, saves, exports when asked, and reports."""
     started = time.perf_counter()
-    dataset = _load(config)
-    start = _start(config, dataset)
+    _check(config)
+    dataset = load(config)
+    start = text_start.start(config, dataset)
     tokenizer = kbig.data.tokenizer(
         start.vocabulary, start.lowercase, start.strip_accents
     )
     config = _resolved(config, dataset, start, tokenizer)
     material = text_training.Material(config, dataset, tokenizer)
+    material = _rehearsed(material, start)
+    config = material.config
     if config.dry_run:
-        return _show_plan(material, start)
+        return None
+    common.check_start(config, "finetune")
     # Before a training that takes hours: it may refuse the texts.
     baseline = text_results.baseline(material)
     run = common.start(config, "finetune")
-    material = dataclasses.replace(material, directory=run.directory)
-    trials = _trials(material, start.backbone, config.method)
-    controls = (
-        _trials(material, start.untrained, "full", "control")
-        if config.control
-        else []
+    kept = text_training.train(
+        material, start.backbone, config.method, run.directory
     )
-    kept = trials[0]
     _save(run, material, kept, start)
-    metrics = text_results.numbers(material, trials, controls) | baseline
+    reports, controls = _further(material, start, run)
+    reports = [kept.report, *reports]
+    metrics = text_results.numbers(material, kept, reports, controls)
+    metrics |= baseline
     metrics["seconds"] = time.perf_counter() - started
     sections = [
         kbig.sections.training(kept.history, _CURVES),
         material.task.section(kept.report),
-        *text_results.comparison(material, trials, controls, metrics),
+        *text_results.comparison(material, reports, controls, metrics),
         *text_results.examples(material, kept),
         common.run_details(
             config, kept.runtime, kept.tuning.model, dataset.info, kept.tuning
@@ -161,15 +152,29 @@ def run(config: Config) -> common.Outcome:
     )
 
 
-_CURVES = {**common.CLASSIFIER_CURVES, "mae": "Mean absolute error"}
+_CURVES = {
+    **common.CLASSIFIER_CURVES,
+    "mae": "Mean absolute error",
+    "micro_f1": "Micro F1",
+    "f1": "Span F1",
+    "pearson": "Pearson correlation",
+}
 
 
-def _load(config: Config):
+def load(config: Config):
+    """Loads the data, for the task that was asked for.
+
+    Raises:
+        UsageError: the data are of another kind or task.
+    """
     # Data that come with kbig, and tags, have a task of their own.
     named = config.task in ("multilabel", "regression")
+    columns = config.task == "tags" and pathlib.Path(config.data).exists()
     dataset = common.load_data(
         config.data,
         ("text", "tags"),
+        every_class=True,
+        kind="tags" if columns else "",
         task=config.task if named else "",
         text_column=config.text_column,
         pair_column=config.pair_column,
@@ -187,73 +192,29 @@ def _load(config: Config):
     return dataset
 
 
-def _start(config: Config, dataset) -> _Start:
-    if config.from_:
-        found = kbig.pretrained.load(config.from_)
-        for note in found.notes:
-            print(note)
-        size = _size_of(found.backbone)
-        return _Start(
-            found.vocabulary,
-            found.lowercase,
-            found.strip_accents,
-            found.backbone.max_sequence_length,
-            functools.partial(_loaded, config.from_),
-            functools.partial(
-                kbig.models.bert, size, found.backbone.vocabulary_size
-            ),
+def _check(config: Config) -> None:
+    """Raises where options exclude each other, whatever the data are."""
+    if config.method == "gradual" and config.epochs < 2:
+        raise UsageError(
+            "--method gradual needs an epoch for the head and one for the "
+            f"rest. Received: --epochs {config.epochs}."
         )
-    texts = text_tasks.TASKS[dataset.info.task].texts(
-        dataset.arrays("train")[0]
-    )
-    tokens = common.new_vocabulary(text_tasks.strings(texts), config)
-    new = functools.partial(kbig.models.bert, config.size, len(tokens[0]))
-    return _Start(*tokens, _POSITIONS, new, new)
+    if config.control and config.method == "full" and not config.from_:
+        raise UsageError(
+            "--control trains the same BERT from nothing by --method full, "
+            "which is what this run does. Received: --control without --from. "
+            "Leave it out, or pass --from."
+        )
 
 
-def _loaded(source: str):
-    """Read anew for each training, since training changes the weights."""
-    return kbig.pretrained.load(source).backbone
-
-
-def _size_of(backbone) -> dict:
-    names = (
-        "num_layers",
-        "hidden_dim",
-        "num_heads",
-        "intermediate_dim",
-        "max_sequence_length",
-        "dropout",
-    )
-    activation = kbig.models.activation_of(backbone.transformer_layers[0])
-    sizes = {name: getattr(backbone, name) for name in names}
-    return {**sizes, "activation": activation}
-
-
-_POSITIONS = 512  # Of every BERT that kbig builds.
-
-
-def _resolved(config: Config, dataset, start: _Start, tokenizer) -> Config:
+def _resolved(config: Config, dataset, start, tokenizer) -> Config:
     task = dataset.info.task
     if config.class_weights != "none" and task != "classification":
         raise UsageError(
             "--class-weights needs one class a text. Received: "
             f"--class-weights {config.class_weights} for the task {task}."
         )
-    if config.method == "gradual" and config.epochs < 2:
-        raise UsageError(
-            "--method gradual needs an epoch for the head and one for the "
-            f"rest. Received: --epochs {config.epochs}."
-        )
     texts = text_tasks.TASKS[task].texts(dataset.arrays("train")[0])
-    length = config.sequence_length or kbig.data.suitable_length(
-        texts, tokenizer, start.positions
-    )
-    if not 3 <= length <= start.positions:
-        raise UsageError(
-            f"--sequence-length must be from 3 to the {start.positions} "
-            f"positions of the backbone. Received: {length}."
-        )
     return dataclasses.replace(
         config,
         name=config.name or common.data_name(config.data),
@@ -261,42 +222,59 @@ def _resolved(config: Config, dataset, start: _Start, tokenizer) -> Config:
         lowercase=start.lowercase,
         strip_accents=start.strip_accents,
         vocabulary_size=len(start.vocabulary),
-        sequence_length=length,
+        sequence_length=text_start.row_length(
+            config, texts, tokenizer, start.positions, "the backbone"
+        ),
     )
 
 
-def _show_plan(material, start: _Start) -> None:
-    runtime = common.runtime(material.config, xla_pays_on_cpu=True)
-    with runtime.scope():
-        model = material.build(start.backbone())
-    facts = (material.dataset.info, runtime)
-    return common.show_plan(material.config, model, *facts)
+def _rehearsed(material, start):
+    """Makes once what a training needs: mistakes show before there is a run.
+
+    Returns:
+        The material, with the learning rate in force.
+    """
+    config = material.config
+    runtime, tuning = text_training.prepared(
+        material, start.backbone, config.method
+    )
+    material.class_weights()
+    rate = text_training.peak_rate(config, tuning.model, config.method)
+    config = dataclasses.replace(config, learning_rate=rate)
+    if config.dry_run:
+        facts = (material.dataset.info, runtime, tuning)
+        common.show_plan(config, tuning.model, *facts)
+    return dataclasses.replace(material, config=config)
 
 
-def _trials(material, backbone, method: str, name: str = "") -> list:
-    """One training a seed; the first one's records are the run's own."""
-    trials = []
-    for seed in range(material.config.seed, _last_seed(material.config)):
-        config = dataclasses.replace(material.config, seed=seed)
-        own = not trials and not name
-        directory = material.directory
-        if not own:
-            directory /= f"seeds/{name or method}-{seed}"
-        trial = text_training.train(
-            dataclasses.replace(material, config=config),
-            backbone,
-            method,
-            directory,
-        )
-        trials.append(trial)
-    return trials
+def _further(material, start, run) -> tuple[list, list]:
+    """Reports of the seeds after the first, and of the control's."""
+    config = material.config
+    seeds = range(config.seed, config.seed + config.seeds)
+
+    def reports(backbone, method, seeds, name):
+        # Of each training only the report: models would fill the memory.
+        return [
+            text_training.train(
+                dataclasses.replace(
+                    material, config=dataclasses.replace(config, seed=seed)
+                ),
+                backbone,
+                method,
+                run.directory / f"seeds/{name}-{seed}",
+            ).report
+            for seed in seeds
+        ]
+
+    return (
+        reports(start.backbone, config.method, seeds[1:], config.method),
+        reports(start.untrained, "full", seeds, "control")
+        if config.control
+        else [],
+    )
 
 
-def _last_seed(config: Config) -> int:
-    return config.seed + config.seeds
-
-
-def _save(run, material, trial, start: _Start) -> None:
+def _save(run, material, trial, start) -> None:
     texts, labels = material.dataset.arrays("test")
     run.save_model(
         trial.model,

@@ -5,9 +5,16 @@ import numpy as np
 import kbig
 
 
-def numbers(material, trials, controls) -> dict:
-    """For metrics.json: of the model that is kept, and over the seeds."""
-    judge, kept = material.judge, trials[0]
+def numbers(material, kept, reports, controls) -> dict:
+    """For metrics.json: of the model that is kept, and over the seeds.
+
+    Args:
+        material: what every training shared.
+        kept: the training whose model is kept.
+        reports: of every training, that one first.
+        controls: of those from nothing.
+    """
+    judge = material.judge
     metrics = {
         f"test_{name}": getattr(kept.report, name) for name in judge.metrics
     }
@@ -21,7 +28,7 @@ def numbers(material, trials, controls) -> dict:
         ),
         **kept.speed,
     }
-    for name, group in (("test", trials), ("control", controls)):
+    for name, group in (("test", reports), ("control", controls)):
         scores = _scores(material, group)
         if len(scores) > 1:
             metrics[f"{name}_{judge.metric}_mean"] = float(np.mean(scores))
@@ -44,13 +51,13 @@ def baseline(material) -> dict[str, float]:
     return {f"baseline_{material.judge.metric}": float(score)}
 
 
-def comparison(material, trials, controls, metrics) -> list:
+def comparison(material, reports, controls, metrics) -> list:
     """Every training's main metric, beside the control and the baseline."""
-    if len(trials) + len(controls) < 2:
+    if len(reports) + len(controls) < 2:
         return []
     metric, config = material.judge.metric, material.config
     groups = {
-        f"{config.method} from {config.from_ or 'nothing'}": trials,
+        f"{config.method} from {config.from_ or 'nothing'}": reports,
         "the same BERT from nothing": controls,
     }
     rows = []
@@ -85,8 +92,8 @@ def examples(material, trial) -> list:
     ]
 
 
-def _scores(material, trials) -> list[float]:
-    return [getattr(trial.report, material.judge.metric) for trial in trials]
+def _scores(material, reports) -> list[float]:
+    return [getattr(report, material.judge.metric) for report in reports]
 
 
 def _spread(scores) -> float | None:

@@ -15,8 +15,7 @@ class TextTask:
     Args:
         build: from `(backbone, config, labels, classes)` to a model.
         loss: makes the loss.
-        metric: makes what is watched while training, by its name.
-        more_is_better: of that metric.
+        metric: makes what is measured while training.
         batches: of `kbig.data`.
         baseline: from training texts, labels and new texts to decisions.
         baseline_name: as people know it.
@@ -30,7 +29,6 @@ class TextTask:
     build: Callable
     loss: Callable
     metric: Callable
-    more_is_better: bool
     batches: Callable
     baseline: Callable
     baseline_name: str
@@ -136,7 +134,6 @@ TASKS = {
         build=_sentence_model,
         loss=_cross_entropy,
         metric=_accuracy,
-        more_is_better=True,
         batches=_lazy("data", "bucketed_batches"),
         baseline=_lazy("baselines", "tfidf_logistic_regression"),
         baseline_name="TF-IDF and logistic regression",
@@ -147,7 +144,6 @@ TASKS = {
         build=_sentence_model,
         loss=_binary_cross_entropy,
         metric=_binary_accuracy,
-        more_is_better=True,
         batches=_lazy("data", "bucketed_batches"),
         baseline=_lazy("baselines", "tfidf_one_vs_rest"),
         baseline_name="TF-IDF and logistic regression for each class",
@@ -158,7 +154,6 @@ TASKS = {
         build=_value_model,
         loss=lambda: "mean_squared_error",
         metric=_absolute_error,
-        more_is_better=False,
         batches=_lazy("data", "bucketed_batches"),
         baseline=_lazy("baselines", "tfidf_ridge"),
         baseline_name="TF-IDF and ridge regression",
@@ -170,7 +165,6 @@ TASKS = {
         build=_token_model,
         loss=lambda: _cross_entropy(reduction="mean_with_sample_weight"),
         metric=_accuracy,
-        more_is_better=True,
         batches=_lazy("data", "tagged_batches"),
         baseline=_lazy("baselines", "most_frequent_tag"),
         baseline_name="the most frequent tag of each word",

@@ -33,13 +33,11 @@ class Material:
         config: of `kbig finetune`, every value in force.
         dataset: what to train on.
         tokenizer: of the start.
-        directory: of the run, once there is one.
     """
 
     config: Any
     dataset: Any
     tokenizer: Any
-    directory: pathlib.Path | None = None
 
     @property
     def task(self) -> text_tasks.TextTask:
@@ -60,6 +58,16 @@ class Material:
             len(self.dataset.info.class_names),
         )
 
+    def class_weights(self) -> dict:
+        """What the batches take to weigh classes: nothing by default."""
+        if self.config.class_weights == "none":
+            return {}
+        labels = self.dataset.arrays("train")[1]
+        weights = kbig.data.balanced_class_weights(
+            labels, len(self.dataset.info.class_names)
+        )
+        return {"class_weights": weights}
+
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
@@ -78,6 +86,27 @@ class Trial:
         return kbig.tuning.merged(self.tuning.model)
 
 
+def prepared(material: Material, start: Callable, method: str) -> tuple:
+    """Makes what is to be fitted, and says where.
+
+    Args:
+        material: what to train on, and how.
+        start: makes the backbone, in the scope of the runtime.
+        method: among `kbig.tuning.METHODS`.
+
+    Returns:
+        The `kbig.training.Runtime` and the `kbig.tuning.Tuning`.
+
+    Raises:
+        UsageError: an option is out of its range.
+    """
+    runtime = common.runtime(material.config, xla_pays_on_cpu=True)
+    options = _method_options(material.config, method)
+    with runtime.scope():
+        model = material.build(start())
+        return runtime, kbig.tuning.prepare(model, method, **options)
+
+
 def train(
     material: Material, start: Callable, method: str, directory: pathlib.Path
 ) -> Trial:
@@ -85,16 +114,12 @@ def train(
 
     Args:
         material: what to train on, and how.
-        start: makes the backbone, in the scope of the runtime.
-        method: among `kbig.tuning.METHODS`.
+        start: as of `prepared`.
+        method: likewise.
         directory: where the curves are recorded.
     """
     config, judge = material.config, material.judge
-    runtime = common.runtime(config, xla_pays_on_cpu=True)
-    with runtime.scope():
-        tuning = kbig.tuning.prepare(
-            material.build(start()), method, **_method_options(config, method)
-        )
+    runtime, tuning = prepared(material, start, method)
     print(tuning)
     fit = _fit_on_features if method == "frozen" else _fit
     if material.dataset.info.kind == "tags":
@@ -109,8 +134,12 @@ def train(
 
 
 def peak_rate(config, model, method: str) -> float:
-    """The learning rate that was asked for, or one that suits the method."""
-    if config.learning_rate:
+    """The learning rate that was asked for, or one that suits the method.
+
+    The one that was asked for is of `config.method`; a control may be
+    trained by another.
+    """
+    if config.learning_rate and method == config.method:
         return config.learning_rate
     width = model.get_layer("token_embedding").output_dim
     return _RATES[method] * min(1.0, _WIDTH / width)
@@ -132,6 +161,12 @@ def _fit(material, tuning, runtime, directory):
     rate = peak_rate(config, tuning.model, tuning.method)
     rows = min(config.batch_size, material.dataset.info.sizes["train"] / steps)
     throughput = kbig.training.Throughput(rows)
+    texts, labels = material.dataset.arrays("validation")
+
+    def predict():
+        return material.judge.predict(
+            tuning.model, texts, material.tokenizer, config.sequence_length
+        )
 
     def compile(model, stage):
         total = steps * (stage.epochs - stage.initial_epoch)
@@ -144,11 +179,14 @@ def _fit(material, tuning, runtime, directory):
         text_tasks.compile(material.task, model, optimizer, runtime.jit_compile)
 
     def fit(initial_epoch, epochs):
-        callbacks = kbig.training.run_callbacks(
-            directory, throughput, append=initial_epoch > 0
-        )
-        if epochs == config.epochs:
-            callbacks = [*_early_stopping(material), *callbacks]
+        is_last = epochs == config.epochs
+        callbacks = [
+            _validation_metric(material, predict, labels),
+            *(_early_stopping(material) if is_last else ()),
+            *kbig.training.run_callbacks(
+                directory, throughput, append=initial_epoch > 0
+            ),
+        ]
         return tuning.model.fit(
             train,
             validation_data=validation,
@@ -168,7 +206,7 @@ def _fit_on_features(material, tuning, runtime, directory):
     """The encoder runs once, since nothing in it changes."""
     config = material.config
     encoder, head = kbig.tuning.head_on_features(tuning.model)
-    train, *validation = (
+    train, validation = (
         kbig.tuning.features(encoder, batches, common.fit_verbosity() == 1)
         # Computed once, so that a row left out would never be seen.
         for batches in _batches(material, runtime, drop_remainder=False)
@@ -189,9 +227,14 @@ def _fit_on_features(material, tuning, runtime, directory):
         y,
         batch_size=batch_size,
         sample_weight=weights[0] if weights else None,
-        validation_data=validation[0],
+        validation_data=validation,
         epochs=config.epochs,
         callbacks=[
+            _validation_metric(
+                material,
+                lambda: head.predict(validation[0], 128, verbose=0),
+                validation[1],
+            ),
             *_early_stopping(material),
             *kbig.training.run_callbacks(directory, throughput),
         ],
@@ -203,11 +246,6 @@ def _fit_on_features(material, tuning, runtime, directory):
 def _batches(material, runtime, drop_remainder: bool = True):
     config, dataset = material.config, material.dataset
     texts, labels = dataset.arrays("train")
-    options = {}
-    if config.class_weights == "balanced":
-        options["class_weights"] = kbig.data.balanced_class_weights(
-            labels, len(dataset.info.class_names)
-        )
     many = len(texts) >= 20 * config.batch_size
     make = material.task.batches
     return make(
@@ -220,12 +258,18 @@ def _batches(material, runtime, drop_remainder: bool = True):
         seed=config.seed,
         # XLA compiles each shape of a batch anew; replicas share evenly.
         drop_remainder=drop_remainder and many,
-        **options,
+        **material.class_weights(),
     ), make(
         *dataset.arrays("validation"),
         128,
         material.tokenizer,
         config.sequence_length,
+    )
+
+
+def _validation_metric(material, predict, labels):
+    return kbig.evaluation.ValidationMetric(
+        material.judge, predict, labels, material.dataset.info.class_names
     )
 
 
@@ -236,8 +280,8 @@ def _early_stopping(material) -> list:
         return []
     return [
         keras.callbacks.EarlyStopping(
-            f"val_{material.task.metric().name}",
-            mode="max" if material.task.more_is_better else "min",
+            f"val_{material.judge.metric}",
+            mode="max",
             patience=material.config.patience,
             restore_best_weights=True,
             verbose=1,

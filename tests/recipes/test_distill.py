@@ -82,6 +82,8 @@ def test_a_student_that_reads_its_own_tokens(folder, tmp_path):
     run = Run.open(out)
     assert run.class_names == tuple(TOPICS)
     assert len(run.vocabulary) == run.config["vocabulary_size"] <= 90
+    # The peak of a student 128 wide.
+    assert run.config["learning_rate"] == 1e-3
     model = run.load_model()
     assert model.count_params() == metrics["parameters"]
     assert model.get_layer("token_embedding").input_dim == len(run.vocabulary)
@@ -199,7 +201,8 @@ def test_a_narrower_student_starts_with_the_teacher_s_words():
     )
 
 
-def test_single_texts_do_not_join_pairs(folder, tmp_path, capsys):
+@pytest.fixture
+def pairs(tmp_path):
     rows = [
         f"{text}\t{text} {number}\t{topic}"
         for number in range(40)
@@ -207,9 +210,17 @@ def test_single_texts_do_not_join_pairs(folder, tmp_path, capsys):
     ]
     path = tmp_path / "pairs.tsv"
     path.write_text("\n".join(["text\tsecond\tlabel", *rows]))
-    arguments = (
-        *("--data", path, "--pair-column", "second", *RANDOM),
-        *("--unlabelled", folder / "topics.tsv"),
-    )
+    return ("--data", path, "--pair-column", "second", *RANDOM)
+
+
+def test_rows_too_short_for_pairs_are_refused(pairs, folder, tmp_path, capsys):
+    arguments = (*pairs, "--sequence-length", 4)
+    assert distil(folder, *arguments, out=tmp_path / "run") == 2
+    assert "from 5, the least for pairs" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_single_texts_do_not_join_pairs(pairs, folder, tmp_path, capsys):
+    arguments = (*pairs, "--unlabelled", folder / "topics.tsv")
     assert distil(folder, *arguments, out=tmp_path / "run") == 2
     assert "the data are pairs" in capsys.readouterr().err

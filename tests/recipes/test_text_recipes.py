@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 
+from kbig import data
+from kbig.runs import Run
 from recipes import cli
-
-pytestmark = pytest.mark.slow
+from recipes import text_training
 
 ANIMALS = ("cat", "dog", "cow", "hen")
 PLANTS = ("oak", "elm", "ivy", "fern")
@@ -42,6 +43,7 @@ def finetune(data, out, *arguments):
     return json.loads((out / "metrics.json").read_text())
 
 
+@pytest.mark.slow
 def test_pairs(generator, tmp_path):
     rows = []
     for _ in range(400):
@@ -58,6 +60,7 @@ def test_pairs(generator, tmp_path):
     assert metrics["saved_model"]["metric"] == metrics["test_accuracy"]
 
 
+@pytest.mark.slow
 def test_several_labels(generator, tmp_path):
     rows = []
     for number in range(400):
@@ -73,6 +76,7 @@ def test_several_labels(generator, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_regression(generator, tmp_path):
     rows = []
     for number in range(500):
@@ -87,6 +91,7 @@ def test_a_regression(generator, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_tags(generator, tmp_path):
     lines = []
     for _ in range(300):
@@ -114,6 +119,7 @@ def topics(generator, tmp_path):
     return table(tmp_path / "topics.csv", ("text", "label"), rows)
 
 
+@pytest.mark.slow
 def test_seeds_a_control_and_a_part(topics, tmp_path):
     start, run = tmp_path / "start", tmp_path / "run"
     finetune(topics, start, "--class-weights", "balanced")
@@ -123,6 +129,11 @@ def test_seeds_a_control_and_a_part(topics, tmp_path):
         *("--from", start, "--method", "lora", "--rank", 2),
         *("--seeds", 2, "--control"),
     )
+    assert {p.name for p in (run / "seeds").iterdir()} == {
+        "lora-1",
+        "control-0",
+        "control-1",
+    }
     assert metrics["test_accuracy_mean"] > 0.9
     assert metrics["control_accuracy_mean"] > 0.9
     assert 0 < metrics["trained_parameters"] < 0.1 * metrics["parameters"]
@@ -136,6 +147,7 @@ def test_seeds_a_control_and_a_part(topics, tmp_path):
     assert again["test_accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_gradual_unfreezing_and_adapters(topics, tmp_path):
     start = tmp_path / "start"
     finetune(topics, start, "--method", "gradual")
@@ -145,14 +157,136 @@ def test_gradual_unfreezing_and_adapters(topics, tmp_path):
         assert metrics["test_accuracy"] > 0.9
 
 
-def test_mistakes_are_found_before_anything_is_written(topics, tmp_path):
-    for arguments, fragment in (
+@pytest.fixture
+def few(tmp_path):
+    """A table that is learnt in seconds, if not well."""
+    rows = [
+        (f"{words[n % 4]} {words[(n + 1) % 4]} {n}", topic, "a second")
+        for n in range(60)
+        for topic, words in (("animal", ANIMALS), ("plant", PLANTS))
+    ]
+    return table(tmp_path / "few.csv", ("text", "label", "second"), rows)
+
+
+def command(data, out, *arguments):
+    given = ("--vocabulary-size", 100, "--xla", "off", *arguments)
+    given = ("finetune", "--data", data, "--out", out, *given)
+    return cli.main(list(map(str, given)))
+
+
+def test_a_small_run_leaves_what_others_start_from(few, tmp_path):
+    out = tmp_path / "run"
+    assert command(few, out, "--epochs", 1, "--patience", 1) == 0
+    assert {path.name for path in out.iterdir()} == {
+        "class_names.json",
+        "config.json",
+        "history.csv",
+        "logs",
+        "metrics.json",
+        "model.keras",
+        "report.html",
+        "samples.npz",
+        "vocabulary.txt",
+    }
+    run = Run.open(out)
+    assert run.recipe == "finetune"
+    # The peak of "full" for a BERT 128 wide.
+    assert run.config["learning_rate"] == 5e-4
+    assert run.config["task"] == "classification"
+    assert run.class_names == ("animal", "plant")
+    assert run.config["vocabulary_size"] == len(run.vocabulary) <= 100
+    metrics = json.loads((out / "metrics.json").read_text())
+    texts, labels = run.load_samples()
+    inputs = data.encode(texts, run.tokenizer(), run.config["sequence_length"])
+    model = run.load_model()
+    predicted = model.predict(inputs, verbose=0).argmax(-1)
+    assert metrics["test_accuracy"] == (predicted == labels).mean()
+    assert metrics["parameters"] == model.count_params()
+    assert metrics["baseline_accuracy"] > 0.9
+    assert len((out / "history.csv").read_text().splitlines()) == 2
+
+
+def test_the_model_is_saved_before_other_seeds(few, tmp_path, monkeypatch):
+    train, out = text_training.train, tmp_path / "run"
+    seeds = []
+
+    def until_the_second(material, start, method, directory):
+        seeds.append(material.config.seed)
+        if len(seeds) > 1:
+            assert (out / "model.keras").is_file()
+            raise KeyboardInterrupt
+        return train(material, start, method, directory)
+
+    monkeypatch.setattr(text_training, "train", until_the_second)
+    arguments = ("--epochs", 1, "--no-baseline", "--method", "frozen")
+    with pytest.raises(KeyboardInterrupt):
+        command(few, out, *arguments, "--seeds", 3)
+    assert seeds == [0, 1]
+    assert Run.open(out).class_names == ("animal", "plant")
+    # And it is not lost by starting again.
+    assert command(few, out, *arguments) == 2
+    assert (out / "model.keras").is_file()
+
+
+def test_a_dry_run_shows_what_is_trained(few, tmp_path, capsys):
+    arguments = ("--method", "lora", "--rank", 2, "--dry-run")
+    assert command(few, tmp_path / "run", *arguments) == 0
+    printed = capsys.readouterr().out
+    config, _ = json.JSONDecoder().raw_decode(printed)
+    assert config["learning_rate"] == 3e-3
+    # Of 2 layers query and value, 128 wide; and a head of 2 classes.
+    assert f"{2 * 2 * 2 * 128 * 2 + 128 * 2 + 2:,}" in printed
+    assert "trainable parameters" in printed
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, fragment",
+    [
         (("--method", "gradual", "--epochs", 1), "an epoch for the head"),
-        (("--sequence-length", 600), "positions"),
-        (("--from", tmp_path / "none"), "no such pretrained"),
+        (("--sequence-length", 600), "512 positions"),
+        (("--sequence-length", 2), "from 3, the least for texts"),
+        (("--pair-column", "second", "--sequence-length", 4), "from 5"),
+        (("--from", "nothing"), "no such pretrained"),
         (("--task", "regression"), "finite number"),
-    ):
-        out = tmp_path / "run"
-        command = ["finetune", "--data", topics, "--out", out, *arguments]
-        assert cli.main(list(map(str, command))) == 2, fragment
-        assert not out.exists()
+        (("--strategy", "multiworker"), "several workers"),
+        (("--seed", -1), "seed=-1"),
+        (("--dropout", 1), "dropout"),
+        (("--method", "lora", "--rank", 999), "rank=999"),
+        (("--method", "lora", "--projections", "none"), "projections"),
+        (("--method", "layerwise", "--layer-decay", 2), "decay"),
+        (("--name", ".hidden"), "--name .hidden"),
+    ],
+)
+def test_a_mistake_leaves_an_old_run_as_it_was(
+    arguments, fragment, few, tmp_path, capsys
+):
+    assert command(few, tmp_path / "new", *arguments) == 2
+    assert fragment in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    old = Run.create(tmp_path / "old", "finetune", {})
+    for name in ("metrics.json", "model.keras", "history.csv"):
+        (old.directory / name).write_text("kept")
+    before = {p.name: p.read_text() for p in old.directory.iterdir()}
+    assert command(few, old.directory, "--overwrite", *arguments) == 2
+    after = {p.name: p.read_text() for p in old.directory.iterdir()}
+    assert after == before
+
+
+@pytest.mark.parametrize("name", ["ner.txt", "ner.tsv", "ner.csv", "folder"])
+def test_tags_of_column_files_by_any_name(name, tmp_path, capsys):
+    sentence = "Jane\tB-PER\nwalks\tO\n\nA\tO\nfern\tB-X\n\n"
+    path = tmp_path / name
+    if name == "folder":
+        path.mkdir()
+        for split in ("train", "valid", "test"):
+            (path / f"{split}.txt").write_text(sentence * 9)
+    else:
+        many = [sentence.replace("walks", f"walks{n}") for n in range(60)]
+        path.write_text("".join(many))
+    arguments = ("--task", "tags", "--dry-run")
+    assert command(path, tmp_path / "run", *arguments) == 0
+    printed = capsys.readouterr().out
+    assert "O, B-PER, B-X" in printed
+    config, _ = json.JSONDecoder().raw_decode(printed)
+    assert config["task"] == "tags"
