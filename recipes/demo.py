@@ -7,6 +7,10 @@ of WordNet, fine-tunes it to tell the topic of a gloss, exports it for
 servers and phones to saved_models/topics, runs every artefact on the 2,000
 test rows, and writes one page. About 8 minutes on 2 CPU cores. It fails when
 the model is not at least as accurate as TF-IDF with logistic regression.
+
+What is left in --out is a run of `kbig finetune`, and the pretraining is in
+<out>-pretrain: `kbig finetune --config runs/demo/config.json --out DIR`
+repeats the fine-tuning from it.
 """
 
 import dataclasses
@@ -15,6 +19,7 @@ import time
 from typing import ClassVar
 
 from kbig.errors import GateError
+from kbig.errors import UsageError
 from recipes import common
 from recipes import finetune
 from recipes import pretrain_mlm
@@ -39,9 +44,11 @@ class Config(RecipeConfig):
     corpus: tuple[str, ...] = option(
         ("austen", "wordnet-topics"), "what to pretrain on"
     )
-    pretrain_epochs: int = option(1, "passes over the corpus")
-    finetune_epochs: int = option(3, "passes over the labelled texts")
-    limit: int = option(0, "training rows to use; 0 is all")
+    pretrain_epochs: int = option(1, "passes over the corpus", minimum=1)
+    finetune_epochs: int = option(
+        3, "passes over the labelled texts", minimum=1
+    )
+    limit: int = option(0, "training rows to use; 0 is all", minimum=0)
 
 
 def run(config: Config) -> common.Outcome | None:
@@ -52,6 +59,7 @@ def run(config: Config) -> common.Outcome | None:
         pretrain_mlm.run(pretrain)
         print(common.config_text(tune))
         return None
+    _check(pretrain, tune)
     pretrained = pretrain_mlm.run(pretrain)
     tuned = finetune.run(tune)
     metrics = {
@@ -96,6 +104,19 @@ def _plans(config: Config, out: pathlib.Path) -> tuple:
         **shared,
     )
     return pretrain, tune
+
+
+def _check(pretrain, tune) -> None:
+    """Raises before a pretraining that the rest could not use."""
+    task = finetune.load(tune).info.task
+    if task != "classification":
+        raise UsageError(
+            "The demo fine-tunes a classifier. Received: --data "
+            f"{tune.data}, for the task {task}. Pass texts with one class "
+            "each, or use `kbig pretrain-mlm` and `kbig finetune`."
+        )
+    common.check_start(pretrain, "pretrain-mlm")
+    common.check_start(tune, "finetune")
 
 
 def _check_bar(metrics: dict) -> None:

@@ -1,5 +1,6 @@
 """The command line, without training: parsing, statuses, messages."""
 
+import dataclasses
 import importlib
 import json
 
@@ -7,6 +8,7 @@ import pytest
 
 from kbig.errors import GateError
 from recipes import cli
+from recipes.config import field_key
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +34,16 @@ def test_help_has_every_option(command, capsys):
         cli.main([command, "--help"])
     assert left.value.code == 0
     printed = capsys.readouterr().out
-    assert "--seed" in printed
-    assert "--config" in printed
+    module = importlib.import_module(cli.RECIPES[command][0])
+    fields = dataclasses.fields(module.Config)
+    assert len(fields) > 6
+    flags = {f"--{field_key(f).replace('_', '-')}" for f in fields}
+    described = {
+        line.split()[0].rstrip(",")
+        for line in printed.splitlines()
+        if line.startswith("  --")
+    }
+    assert flags | {"--config"} == described
 
 
 @pytest.mark.parametrize(
@@ -51,6 +61,12 @@ def test_help_has_every_option(command, capsys):
         (["export-model"], "--from DIR"),
         (["finetune", "--from", "d", "--out", "d"], "Received: 'd'"),
         (["finetune", "--epochs", "0"], "at least 1. Received: 0"),
+        (["finetune", "--control"], "--control without --from"),
+        (["finetune", "--formats", "savedmodel,savedmodel"], "twice"),
+        (["finetune", "--limit", "3"], "classes. Received: --limit 3"),
+        (["finetune", "--task", "tags"], "those of the task classification"),
+        (["demo", "--pretrain-epochs", "0"], "at least 1. Received: 0"),
+        (["demo", "--finetune-epochs", "0"], "at least 1. Received: 0"),
         (["pretrain-mlm", "--rate", "2"], "--rate must be between"),
         (["pretrain-mlm", "--sequence-length", "1024"], "from 5 to 512"),
         (["train-image", "--augment", "spin"], "spin"),
