@@ -161,12 +161,6 @@ def _fit(material, tuning, runtime, directory):
     rate = peak_rate(config, tuning.model, tuning.method)
     rows = min(config.batch_size, material.dataset.info.sizes["train"] / steps)
     throughput = kbig.training.Throughput(rows)
-    texts, labels = material.dataset.arrays("validation")
-
-    def predict():
-        return material.judge.predict(
-            tuning.model, texts, material.tokenizer, config.sequence_length
-        )
 
     def compile(model, stage):
         total = steps * (stage.epochs - stage.initial_epoch)
@@ -181,7 +175,7 @@ def _fit(material, tuning, runtime, directory):
     def fit(initial_epoch, epochs):
         is_last = epochs == config.epochs
         callbacks = [
-            _validation_metric(material, predict, labels),
+            _metric_of_texts(material, tuning.model),
             *(_early_stopping(material) if is_last else ()),
             *kbig.training.run_callbacks(
                 directory, throughput, append=initial_epoch > 0
@@ -265,6 +259,16 @@ def _batches(material, runtime, drop_remainder: bool = True):
         material.tokenizer,
         config.sequence_length,
     )
+
+
+def _metric_of_texts(material, model):
+    texts, labels = material.dataset.arrays("validation")
+    length = material.config.sequence_length
+
+    def predict():
+        return material.judge.predict(model, texts, material.tokenizer, length)
+
+    return _validation_metric(material, predict, labels)
 
 
 def _validation_metric(material, predict, labels):

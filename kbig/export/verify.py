@@ -6,6 +6,7 @@ import pathlib
 import random
 import statistics
 import zlib
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
 
@@ -64,7 +65,8 @@ def verify(
         class_names: names of the classes in the order of the logits, to check
             the `label` and `probabilities` of signatures that have them.
         task: "classification", "multilabel", "regression" or "tags"; by
-            default the dtype of the labels tells.
+            default the dtype of the labels tells. Of tags only those of
+            tokens are compared, where the samples have a `padding_mask`.
 
     Returns:
         A report. It does not raise when a gate fails: see `passed`.
@@ -90,10 +92,9 @@ def verify(
     meaning = task_of(task, labels, output_names(model), class_names)
     threads = threads or os.cpu_count() or 1
     reference = KerasReference(model, samples)
-    shown = _shown_tokens(meaning, samples)
-    expected = _only(reference.outputs(), shown)
-    if labels is not None:
-        labels = _only({"labels": labels}, shown)["labels"]
+    keep = _without_padding(meaning, samples)
+    expected = keep(reference.outputs())
+    labels = keep({"labels": labels})["labels"]
     own_inputs = [x.name for x in model.inputs]
     with contextlib.ExitStack() as stack:
         processes = [
@@ -101,7 +102,7 @@ def verify(
             for path in paths
         ]
         outputs = [
-            {name: _only(x, shown) for name, x in process.run(samples).items()}
+            {name: keep(own) for name, own in process.run(samples).items()}
             for process in processes
         ]
         keras_seconds, *seconds = _latencies([reference, *processes])
@@ -162,22 +163,16 @@ def _weights_dtype(path: pathlib.Path) -> str:
     return "float32" if path.is_dir() else weights_dtype(path.read_bytes())
 
 
-def _shown_tokens(task: Task | None, samples) -> np.ndarray | None:
-    """Where tokens are, `(rows, steps)`; None where all that there is counts.
+def _without_padding(task: Task | None, samples) -> Callable:
+    """What takes the padding out of arrays `(rows, steps, ...)` by name.
 
-    What a model says about padding is noise, and easily nine tenths of it.
+    What a tagger says about padding is noise, and easily nine tenths of all.
     """
     if task is None or not task.per_token or "padding_mask" not in samples:
-        return None
-    return samples["padding_mask"].astype(bool)
-
-
-def _only(arrays, shown: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Arrays `(rows, steps, ...)` without the padding: `(tokens, ...)`."""
-    if shown is None:
-        return arrays
-    return {
-        name: x[shown] if x.shape[:2] == shown.shape else x
+        return lambda arrays: arrays
+    shown = samples["padding_mask"].astype(bool)
+    return lambda arrays: {
+        name: x[shown] if np.shape(x)[:2] == shown.shape else x
         for name, x in arrays.items()
     }
 

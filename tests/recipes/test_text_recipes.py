@@ -174,7 +174,7 @@ def command(data, out, *arguments):
     return cli.main(list(map(str, given)))
 
 
-def test_a_small_run_leaves_what_others_start_from(few, tmp_path):
+def test_a_small_run_leaves_what_others_start_from(few, tmp_path, capsys):
     out = tmp_path / "run"
     assert command(few, out, "--epochs", 1, "--patience", 1) == 0
     assert {path.name for path in out.iterdir()} == {
@@ -204,6 +204,14 @@ def test_a_small_run_leaves_what_others_start_from(few, tmp_path):
     assert metrics["parameters"] == model.count_params()
     assert metrics["baseline_accuracy"] > 0.9
     assert len((out / "history.csv").read_text().splitlines()) == 2
+    # Its configuration asks for the same again.
+    capsys.readouterr()
+    again = ["--config", str(out / "config.json"), "--dry-run"]
+    assert cli.main(["finetune", *again]) == 0
+    printed = capsys.readouterr().out
+    config, _ = json.JSONDecoder().raw_decode(printed)
+    unlike = {"kbig": run.config["kbig"], "dry_run": False}
+    assert config | unlike == run.config
 
 
 def test_the_model_is_saved_before_other_seeds(few, tmp_path, monkeypatch):
