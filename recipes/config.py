@@ -15,6 +15,9 @@ from kbig.errors import UsageError
 FORMATS = ("savedmodel", "litert-float32", "litert-float16", "litert-dynamic")
 
 
+_OF_A_RUN = ("recipe", "kbig", "overwrite")
+
+
 def option(
     default: Any, help: str, choices: tuple = (), minimum: float | None = None
 ) -> Any:
@@ -120,8 +123,11 @@ def read_config_file(path: str) -> dict[str, Any]:
             f"--config {path} must hold keys and values. Received: a "
             f"{type(values).__name__}."
         )
-    # A run's own config.json repeats the run when it is passed back.
-    return {k: v for k, v in values.items() if k not in ("recipe", "kbig")}
+    # A run's own config.json repeats the run when it is passed back, and
+    # replaces none unless that is asked for anew.
+    if "recipe" in values:
+        values = {k: v for k, v in values.items() if k not in _OF_A_RUN}
+    return values
 
 
 def to_dict(config: RecipeConfig) -> dict[str, Any]:

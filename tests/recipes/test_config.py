@@ -106,3 +106,12 @@ def test_what_a_run_recorded_repeats_it(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(recorded))
     values = configs.read_config_file(str(tmp_path / "config.json"))
     assert configs.build(Config, values, {}) == built
+
+
+def test_a_recorded_run_replaces_none_unasked(tmp_path):
+    path = tmp_path / "config.json"
+    recorded = {"recipe": "r", "kbig": "0", "overwrite": True, "epochs": 4}
+    path.write_text(json.dumps(recorded))
+    assert configs.read_config_file(str(path)) == {"epochs": 4}
+    path.write_text(json.dumps({"overwrite": True}))
+    assert configs.read_config_file(str(path)) == {"overwrite": True}
