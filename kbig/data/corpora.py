@@ -6,6 +6,7 @@ import numpy as np
 
 from kbig.data.dataset import SPLITS
 from kbig.data.dataset import Dataset
+from kbig.data.dataset import DatasetInfo
 from kbig.data.dataset import from_columns
 from kbig.data.folders import split_folders
 from kbig.data.reading import read_text
@@ -14,6 +15,10 @@ from kbig.data.splits import assign_splits
 from kbig.errors import DataError
 
 _FEWEST_DOCUMENTS = 10  # A tenth of them is one.
+_BY_PARAGRAPH = (
+    f" There were fewer than {_FEWEST_DOCUMENTS} documents, so each "
+    "paragraph is a document."
+)
 
 
 def read_corpus(path: pathlib.Path) -> Dataset:
@@ -54,10 +59,7 @@ def read_corpus(path: pathlib.Path) -> Dataset:
         source=str(path),
     )
     if by_paragraph:
-        rule += (
-            f" There were fewer than {_FEWEST_DOCUMENTS} documents, so each "
-            "paragraph is a document."
-        )
+        rule += _BY_PARAGRAPH
     return from_columns(
         (np.array(documents, dtype=object),),
         splits,
@@ -68,6 +70,18 @@ def read_corpus(path: pathlib.Path) -> Dataset:
         source=str(path),
         split=rule,
     )
+
+
+def made_of_paragraphs(info: DatasetInfo) -> bool:
+    """Tells whether `read_corpus` took paragraphs for documents.
+
+    Args:
+        info: of a corpus.
+
+    Returns:
+        Whether there were too few documents to split.
+    """
+    return info.split.endswith(_BY_PARAGRAPH)
 
 
 def split_documents(text: str) -> list[str]:
@@ -131,9 +145,15 @@ def corpus_files(
         Pairs of a split, or None where nothing is split yet, and a file.
 
     Raises:
-        DataError: if a folder holds no text file.
+        DataError: if the file is no text file, or the folder holds none.
     """
     if path.is_file():
+        if suffix_of(path) != ".txt":
+            raise DataError(
+                "A corpus is a `.txt`, `.txt.gz` or `.txt.xz` file, or a "
+                f"folder of them. Received: {path}. Rename it if it is text; "
+                "of a table `kbig.data.load` reads the texts."
+            )
         return [(None, path)]
     files = [
         (split, file)
