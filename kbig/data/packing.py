@@ -1,11 +1,16 @@
 """Full rows of tokens for pretraining."""
 
+import itertools
+import os
+import pathlib
 from collections.abc import Iterable
 from collections.abc import Sequence
 
 import numpy as np
 
 from kbig.errors import UsageError
+
+_TOGETHER = 2**20  # Slots of rows that are made at once.
 
 
 def pack_documents(
@@ -15,12 +20,16 @@ def pack_documents(
     cls_id: int,
     sep_id: int,
     pad_id: int,
+    path: str | os.PathLike | None = None,
 ) -> np.ndarray:
     """Packs paragraphs into rows `[CLS] paragraph [SEP] paragraph [SEP] ...`.
 
     Paragraphs follow each other in order, from one document to the next. One
     that does not fit into what is left of a row is split and continued in
     the next row. A row has one slot of padding at most, but for the last.
+
+    Documents are read as they are needed. With `path` the rows never are in
+    memory together, so that neither corpus nor rows need to fit into it.
 
     Args:
         documents: the paragraphs of each document, each a sequence of token
@@ -29,9 +38,12 @@ def pack_documents(
         cls_id: id of `[CLS]`.
         sep_id: id of `[SEP]`.
         pad_id: id of padding.
+        path: a file for the rows, written aside and then put in place of
+            what is there; `None` keeps them in memory.
 
     Returns:
-        int32 array of shape `(rows, sequence_length)`.
+        int32 array of shape `(rows, sequence_length)`; with `path` a
+        read-only `np.memmap` of it, which `masked_batches` reads from.
 
     Raises:
         UsageError: if `sequence_length` is below 3, or there is no token.
@@ -43,24 +55,16 @@ def pack_documents(
     ```
     """
     _check_length(sequence_length)
-    cls = np.array([cls_id], np.int32)
-    sep = np.array([sep_id], np.int32)
-    parts, used = [], sequence_length
-    for paragraph in _paragraphs(documents):
-        begin = 0
-        while begin < len(paragraph):
-            if used > sequence_length - 2:
-                parts.append(np.full(sequence_length - used, pad_id, np.int32))
-                parts.append(cls)
-                used = 1
-            piece = paragraph[begin : begin + sequence_length - used - 1]
-            parts += [piece, sep]
-            begin += len(piece)
-            used += len(piece) + 1
-    if not parts:
+    blocks = _blocks(documents, sequence_length, cls_id, sep_id, pad_id)
+    first = next(blocks, None)
+    if first is None:
         raise UsageError("`documents` must hold tokens. Received: none")
-    parts.append(np.full(sequence_length - used, pad_id, np.int32))
-    return np.concatenate(parts).reshape(-1, sequence_length)
+    blocks = itertools.chain([first], blocks)
+    if path is None:
+        return np.concatenate(list(blocks))
+    _write(blocks, pathlib.Path(path))
+    rows = np.memmap(path, np.int32, mode="r")
+    return rows.reshape(-1, sequence_length)
 
 
 def pack_texts(
@@ -76,7 +80,7 @@ def pack_texts(
     A model that `kbig.models.packed` returns treats each text as if it were
     alone. The longest texts are placed first, each where it leaves least
     room; longer ones than a row holds are split. The same texts give the
-    same rows.
+    same rows. Texts and rows are held in memory.
 
     Args:
         texts: token ids without special tokens; empty ones are skipped.
@@ -200,6 +204,41 @@ def _filled_rows(tokens, places, length, special):
         "text_ids": text_ids,
         "position_ids": position_ids,
     }
+
+
+def _blocks(documents, sequence_length, cls_id, sep_id, pad_id):
+    """The rows in order, so many at a time that they are `_TOGETHER` slots."""
+    cls, sep = (np.array([index], np.int32) for index in (cls_id, sep_id))
+    padding = np.full(sequence_length, pad_id, np.int32)
+    parts, rows, used = [], 0, sequence_length
+    for paragraph in _paragraphs(documents):
+        begin = 0
+        while begin < len(paragraph):
+            if used > sequence_length - 2:
+                parts.append(padding[used:])
+                if rows * sequence_length >= _TOGETHER:
+                    yield np.concatenate(parts).reshape(rows, -1)
+                    parts, rows = [], 0
+                parts.append(cls)
+                rows, used = rows + 1, 1
+            piece = paragraph[begin : begin + sequence_length - used - 1]
+            parts += [piece, sep]
+            begin += len(piece)
+            used += len(piece) + 1
+    if rows:
+        parts.append(padding[used:])
+        yield np.concatenate(parts).reshape(rows, -1)
+
+
+def _write(blocks, path):
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        with aside.open("wb") as file:
+            for block in blocks:
+                file.write(block)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _placed(sizes, lengths):

@@ -34,6 +34,8 @@ def sentence_pairs(
     single sentence is cut within it, where BERT always makes such a row a
     random pair.
 
+    Documents and rows are held in memory.
+
     Args:
         documents: the sentences or paragraphs of each document, each a
             sequence of token ids without special tokens.

@@ -1,5 +1,6 @@
 """Batches for masked language modelling, with pairs and packed rows."""
 
+import functools
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -38,7 +39,9 @@ def masked_batches(
     Args:
         rows: int array of shape `(n, length)`, such as `pack_documents`
             returns; or arrays by name, `token_ids` among them, such as
-            `pack_texts` and `sentence_pairs` return.
+            `pack_texts` and `sentence_pairs` return. An `np.memmap` is read
+            from its file, batch by batch, and never held in memory; that
+            takes the Python process that made the batches.
         batch_size: rows a batch.
         vocabulary_size: see `mask_tokens`.
         mask_id: see `mask_tokens`.
@@ -79,7 +82,7 @@ def masked_batches(
     """
     arrays = _checked(rows, batch_size)
     count = len(arrays["token_ids"])
-    arrays = {name: tf.constant(array) for name, array in arrays.items()}
+    readers = {name: _reader(array) for name, array in arrays.items()}
 
     def batch(step):
         index = step * batch_size + tf.range(batch_size, dtype=tf.int64)
@@ -87,7 +90,7 @@ def masked_batches(
             index = _shuffled(index, count, seed)
         else:
             index = index[: count - step * batch_size]
-        chosen = {name: tf.gather(rows, index) for name, rows in arrays.items()}
+        chosen = {name: read(index) for name, read in readers.items()}
         masked = mask_tokens(
             chosen["token_ids"],
             seed=tf.stack([tf.constant(seed, tf.int64), step]),
@@ -117,7 +120,7 @@ def _checked(rows, batch_size):
             f"`rows` must hold `token_ids`, and may hold {', '.join(_INPUTS)} "
             f"and labels. Received: {', '.join(arrays)}"
         )
-    arrays = {name: np.asarray(arrays[name], np.int32) for name in arrays}
+    arrays = {name: _held(array) for name, array in arrays.items()}
     shape = arrays["token_ids"].shape
     if len(shape) != 2 or not shape[0] or batch_size < 1:
         raise UsageError(
@@ -132,6 +135,26 @@ def _checked(rows, batch_size):
                 f"Received: shape {array.shape}"
             )
     return arrays
+
+
+def _held(array):
+    on_disk = isinstance(array, np.memmap)
+    return array if on_disk else np.asarray(array, np.int32)
+
+
+def _reader(array):
+    """What gets rows by their numbers, within a graph."""
+    if not isinstance(array, np.memmap):
+        return functools.partial(tf.gather, tf.constant(array))
+
+    def from_file(index):
+        return np.asarray(array[index], np.int32)
+
+    def read(index):
+        rows = tf.numpy_function(from_file, [index], tf.int32, stateful=False)
+        return tf.ensure_shape(rows, index.shape + array.shape[1:])
+
+    return read
 
 
 def _shuffled(index, count, seed):

@@ -1,4 +1,5 @@
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -50,6 +51,63 @@ def test_nothing_is_lost_doubled_or_moved(sequence_length):
     assert np.all((rows[:-1] == 0).sum(axis=1) <= 1)
     last = (rows != 0).sum(axis=1) - 1
     np.testing.assert_array_equal(rows[np.arange(len(rows)), last], 3)
+
+
+@pytest.mark.parametrize("together", [1, 50, 2**20])
+def test_rows_in_a_file_are_those_in_memory(tmp_path, monkeypatch, together):
+    generator = np.random.default_rng(0)
+    documents = [
+        [generator.integers(10, 99, size) for size in generator.poisson(9, 5)]
+        for _ in range(40)
+    ]
+    in_memory = pack_documents(documents, 17, **IDS)
+    monkeypatch.setattr(packing, "_TOGETHER", together)
+    np.testing.assert_array_equal(
+        pack_documents(iter(documents), 17, **IDS), in_memory
+    )
+    path = tmp_path / "rows.int32"
+    path.write_text("an earlier one")
+    rows = pack_documents(iter(documents), 17, **IDS, path=path)
+    assert isinstance(rows, np.memmap) and not rows.flags.writeable
+    assert rows.dtype == np.int32
+    np.testing.assert_array_equal(rows, in_memory)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_of_rows_is_whole_or_as_it_was(tmp_path):
+    def broken():
+        yield [[11, 12]]
+        raise RuntimeError
+
+    path = tmp_path / "rows.int32"
+    path.write_text("an earlier one")
+    with pytest.raises(RuntimeError):
+        pack_documents(broken(), 8, **IDS, path=path)
+    with pytest.raises(UsageError, match="hold tokens"):
+        pack_documents([[[]]], 8, **IDS, path=path)
+    assert path.read_text() == "an earlier one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def peak_of_packing(count, **options):
+    """MiB at most in use while `count` paragraphs of five are packed."""
+    documents = ([np.arange(10, 15)] for _ in range(count))
+    tracemalloc.start()
+    rows = pack_documents(documents, 62, **IDS, **options)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(rows) == -(-count // 10)  # 61 = 10 x (5 + [SEP]) + 1.
+    return peak / 2**20
+
+
+def test_memory_of_packing(tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "_TOGETHER", 2**14)
+    path = tmp_path / "rows.int32"
+    short, long = (peak_of_packing(n, path=path) for n in (20_000, 100_000))
+    assert path.stat().st_size == 10_000 * 62 * 4
+    assert long < short + 0.2
+    # The rows and their blocks, not an array a paragraph.
+    assert peak_of_packing(100_000) < 2.5 * path.stat().st_size / 2**20
 
 
 def test_a_million_tokens_fill_the_rows():
