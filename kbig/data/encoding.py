@@ -51,7 +51,7 @@ def tokenizer(
     import keras_hub
 
     vocabulary = list(vocabulary)
-    _check_vocabulary(vocabulary)
+    check_vocabulary(vocabulary)
     made = keras_hub.models.BertTokenizer(
         vocabulary=vocabulary,
         # KerasHub would fold compatibility characters too: `，` to a comma.
@@ -214,7 +214,15 @@ def check_length(sequence_length: int, num_texts: int = 1) -> None:
         )
 
 
-def _check_vocabulary(vocabulary):
+def check_vocabulary(vocabulary: Sequence[str]) -> None:
+    """Makes sure that a tokenizer can be made of a vocabulary.
+
+    Args:
+        vocabulary: the tokens in order of their ids.
+
+    Raises:
+        UsageError: as of `tokenizer`.
+    """
     missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
     if missing:
         raise UsageError(

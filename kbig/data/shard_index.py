@@ -21,7 +21,7 @@ _SETTINGS = {
     "strip_accents": "`strip_accents`",
     "documents_per_shard": "`documents_per_shard`",
 }
-_REMEDY = "Pass what was used then, or another directory, or `resume=False`."
+_REMEDY = "Write to another folder, or delete this one."
 
 
 def settings(
@@ -67,7 +67,8 @@ class Index:
         path = directory / (INDEX if self._complete else JOURNAL)
         found, shards = _READERS[path.name](path)
         if shards:
-            check_settings(path, found, settings, _REMEDY)
+            remedy = f"Pass what was used then. {_REMEDY}"
+            check_settings(path, found, settings, remedy)
         self._earlier = {shard["file"]: shard for shard in shards}
         self._has_journal = False
         self.shards = {}
@@ -88,8 +89,7 @@ class Index:
             raise DataError(
                 f"{self._directory / chunk.file} was made of other text: the "
                 f"corpus has changed. Expected: text with the SHA-256 "
-                f"{earlier['source_sha256']}. Received: {found}. Write to "
-                "another directory, or anew with `resume=False`."
+                f"{earlier['source_sha256']}. Received: {found}. {_REMEDY}"
             )
         path = self._directory / chunk.file
         if not path.is_file() or path.stat().st_size != earlier["bytes"]:
@@ -121,8 +121,11 @@ class Index:
 
         Returns:
             What it tells of each shard, in order.
+
+        Raises:
+            DataError: if an earlier start had shards beyond these.
         """
-        if self._complete and len(self.shards) < len(self._earlier):
+        if self._earlier.keys() - self.shards.keys():
             self._refuse_number(len(self.shards))
         shards = [self.shards[file] for file in sorted(self.shards)]
         content = {**self._settings, "shards": shards}
@@ -132,10 +135,12 @@ class Index:
         return shards
 
     def _refuse_number(self, received):
+        path = self._directory / (INDEX if self._complete else JOURNAL)
+        least = "" if self._complete else " or more"
         raise DataError(
-            f"{self._directory / INDEX} tells of another corpus. Expected: "
-            f"the text of {len(self._earlier)} shards. Received: {received}. "
-            "Write to another directory, or anew with `resume=False`."
+            f"{path} tells of another corpus. Expected: the text of "
+            f"{len(self._earlier)} shards{least}. Received: {received}. "
+            f"{_REMEDY}"
         )
 
 
@@ -204,10 +209,7 @@ def _whole_lines(path) -> Iterator[dict]:
 
 
 def _no_index(path):
-    return DataError(
-        f"{path} is not an index of shards. Write them anew with "
-        "`resume=False`."
-    )
+    return DataError(f"{path} is not an index of shards. {_REMEDY}")
 
 
 def clear(directory: pathlib.Path) -> None:

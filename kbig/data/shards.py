@@ -7,6 +7,7 @@ array_record has, would need one more dependency for nothing.
 """
 
 import dataclasses
+import itertools
 import os
 import pathlib
 import time
@@ -18,6 +19,7 @@ import rich.console
 import rich.progress
 
 from kbig.data import shard_index
+from kbig.data.encoding import check_vocabulary
 from kbig.data.shard_chunks import chunks
 from kbig.data.shard_files import Shards
 from kbig.data.shard_files import file_sha256
@@ -96,7 +98,9 @@ def write_shards(
         A `ShardReport`.
 
     Raises:
-        UsageError: if there are no documents, or a number is not above zero.
+        UsageError: if there are no documents, a number is not above zero, or
+            the vocabulary is none that `kbig.data.tokenizer` takes. Nothing
+            is deleted then.
         DataError: if the directory holds files of another vocabulary,
             another casing or another text.
 
@@ -110,6 +114,8 @@ def write_shards(
     """
     started = time.perf_counter()
     _check(processes, documents_per_shard)
+    check_vocabulary(vocabulary)
+    parts = _begun(chunks(documents, documents_per_shard))
     strip_accents = lowercase if strip_accents is None else strip_accents
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -119,7 +125,6 @@ def write_shards(
         vocabulary, lowercase, strip_accents, documents_per_shard
     )
     index = Index(directory, settings)
-    parts = chunks(documents, documents_per_shard)
     casing = (lowercase, strip_accents)
     with ShardWriters(directory, vocabulary, casing, processes) as writers:
         written = _write_missing(_tracked(parts), index, writers)
@@ -239,9 +244,15 @@ def _write_missing(chunks, index, writers) -> int:
             index.add(chunk, future.result())
     for chunk, future in pending:
         index.add(chunk, future.result())
-    if not index.shards:
-        raise UsageError("`documents` must not be empty. Received: none")
     return written
+
+
+def _begun(chunks):
+    """The same chunks, of which there is one at least."""
+    first = next(chunks, None)
+    if first is None:
+        raise UsageError("`documents` must not be empty. Received: none")
+    return itertools.chain([first], chunks)
 
 
 def _tracked(chunks):

@@ -174,6 +174,37 @@ def test_more_text_than_the_index_tells_of_is_refused(tmp_path):
     assert report.shards == len(list(tmp_path.glob("*.tfrecord"))) == 1
 
 
+def test_a_shorter_corpus_does_not_finish_what_a_longer_one_began(tmp_path):
+    def killed():
+        yield from PLAIN[:4]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, killed(), processes=1)
+    with pytest.raises(DataError, match="2 shards or more. Received: 1"):
+        write(tmp_path, PLAIN[:2])
+    assert not (tmp_path / "index.json").exists()
+    assert write(tmp_path, PLAIN).kept == 2
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"vocabulary": VOCABULARY[1:]}, r"without \[PAD\]"),
+        ({"vocabulary": VOCABULARY[1:], "processes": 2}, r"without \[PAD\]"),
+        ({"vocabulary": (*VOCABULARY, "a")}, "'a' 2 times"),
+        ({"documents": []}, "must not be empty"),
+        ({"processes": 0}, "processes=0"),
+    ],
+)
+def test_mistakes_delete_nothing(tmp_path, changed, message):
+    write(tmp_path, PLAIN)
+    contents = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match=message):
+        write(tmp_path, **{"documents": PLAIN, "resume": False, **changed})
+    assert contents == {p: p.read_bytes() for p in tmp_path.iterdir()}
+
+
 def test_readers_refuse_another_vocabulary_and_damage(tmp_path):
     write(tmp_path, PLAIN)
     with pytest.raises(DataError, match="the vocabulary"):
