@@ -11,7 +11,11 @@ from kbig.data.rows import EncodedRows
 from kbig.data.rows import bucket_lengths
 from kbig.data.rows import encode_rows
 from kbig.data.rows import encode_words
-from kbig.errors import UsageError
+from kbig.data.targets import check_classes
+from kbig.data.targets import check_counts
+from kbig.data.targets import check_tags
+from kbig.data.targets import checked_labels
+from kbig.data.targets import sample_weights
 
 
 def bucketed_batches(
@@ -25,13 +29,15 @@ def bucketed_batches(
     seed: int = 0,
     drop_remainder: bool = False,
     class_weights: Sequence[float] | None = None,
+    num_classes: int | None = None,
 ) -> tf.data.Dataset:
     """Tokenizes texts once and batches those of similar length.
 
     Args:
         texts: strings, `(n,)`, or `(n, 2)` for pairs.
         labels: classes, int `(n,)`; 0 or 1 for each class, float
-            `(n, classes)`; or values to regress, float `(n,)`.
+            `(n, classes)`; values to regress, float `(n,)`; or other
+            targets, float `(n, width)`, such as a teacher's.
         batch_size: texts a batch.
         tokenizer: what `kbig.data.tokenizer` returned.
         sequence_length: tokens of the longest rows; longer texts are cut.
@@ -42,6 +48,8 @@ def bucketed_batches(
             bucket with too few texts for a batch is joined to the next, so
             that with `shuffle` no text is left out in every epoch.
         class_weights: one a class, above zero, where labels are classes.
+        num_classes: that the model has, where labels tell of classes: to
+            check that they are below it, or are 0 or 1 for each.
 
     Returns:
         Batches `(inputs, labels)`, with class weights
@@ -50,8 +58,9 @@ def bucketed_batches(
         float32.
 
     Raises:
-        UsageError: no texts, not one label a text, a label out of range,
-            or `batch_size` not above zero.
+        UsageError: no texts, or with `drop_remainder` fewer than a batch;
+            not one label a text, a label out of range, or `batch_size` not
+            above zero.
 
     Example:
     ```python
@@ -61,11 +70,14 @@ def bucketed_batches(
     )
     ```
     """
-    _check_counts("texts", len(texts), len(labels), batch_size)
-    labels = _checked_labels(labels)
+    least = batch_size if drop_remainder else 1
+    check_counts("texts", len(texts), len(labels), batch_size, least)
+    labels = checked_labels(labels)
+    if num_classes is not None:
+        check_classes(labels, num_classes)
     per_row = [labels]
     if class_weights is not None:
-        per_row.append(_sample_weights(labels, class_weights))
+        per_row.append(sample_weights(labels, class_weights))
     return _batched(
         encode_rows(texts, tokenizer, sequence_length),
         per_row=per_row,
@@ -86,6 +98,7 @@ def tagged_batches(
     shuffle: bool = False,
     seed: int = 0,
     drop_remainder: bool = False,
+    num_classes: int | None = None,
 ) -> tf.data.Dataset:
     """Tokenizes tagged sentences once and batches those of similar length.
 
@@ -103,6 +116,7 @@ def tagged_batches(
         shuffle: as of `bucketed_batches`.
         seed: likewise.
         drop_remainder: likewise.
+        num_classes: tags that the model has, to check that all are below it.
 
     Returns:
         Batches `(inputs, labels, weights)`: inputs as of `encode`, labels
@@ -110,8 +124,9 @@ def tagged_batches(
         piece of a word, else 0.
 
     Raises:
-        UsageError: no sentences, not one tag a word, naming the sentence, a
-            tag below zero, or `batch_size` not above zero.
+        UsageError: no sentences, or with `drop_remainder` fewer than a
+            batch; not one tag a word, naming the sentence, a tag out of
+            range, or `batch_size` not above zero.
 
     Example:
     ```python
@@ -119,8 +134,9 @@ def tagged_batches(
     train = tagged_batches(words, tags, 32, bert_tokenizer, 64, shuffle=True)
     ```
     """
-    _check_counts("sentences", len(words), len(tags), batch_size)
-    _check_tags(words, tags)
+    least = batch_size if drop_remainder else 1
+    check_counts("sentences", len(words), len(tags), batch_size, least)
+    check_tags(words, tags, num_classes)
     rows, starts = encode_words(words, tokenizer, sequence_length)
     return _batched(
         rows,
@@ -218,66 +234,3 @@ def _first_piece_labels(sizes, starts, tags):
     labels[positions] = np.concatenate(tags)[kept]
     weights[positions] = 1
     return labels, weights
-
-
-def _check_counts(what, num_texts, num_labels, batch_size):
-    if not 0 < num_texts == num_labels or batch_size < 1:
-        raise UsageError(
-            f"There must be {what}, one label for each, and `batch_size` must "
-            f"be above zero. Received: {num_texts} {what}, {num_labels} "
-            f"labels, batch_size={batch_size}"
-        )
-
-
-def _checked_labels(labels):
-    labels = np.asarray(labels)
-    if labels.dtype.kind in "iu":
-        wrong, wanted = labels < 0, "not negative, where they are classes"
-    elif labels.dtype.kind == "f":
-        labels = labels.astype(np.float32)
-        wrong, wanted = ~np.isfinite(labels), "finite"
-    else:
-        raise UsageError(
-            "`labels` must be integers for classes, or floats. Received: "
-            f"dtype={labels.dtype}"
-        )
-    if wrong.any():
-        row = np.argwhere(wrong)[0][0]
-        raise UsageError(
-            f"`labels` must be {wanted}. Received: labels[{row}]="
-            f"{labels[row]}. Leave out texts that have no label."
-        )
-    return labels
-
-
-def _sample_weights(labels, class_weights):
-    weights = np.asarray(class_weights, np.float32)
-    if labels.ndim != 1 or labels.dtype.kind == "f":
-        raise UsageError(
-            "`class_weights` are for labels that are classes, int (n,). "
-            f"Received: labels of shape {labels.shape}, dtype={labels.dtype}"
-        )
-    valid = weights.ndim == 1 and np.isfinite(weights).all()
-    if not valid or (weights <= 0).any() or labels.max() >= len(weights):
-        raise UsageError(
-            "`class_weights` must be one number above zero for each of the "
-            f"{labels.max() + 1} classes or more. Received: "
-            f"class_weights={class_weights}"
-        )
-    return weights[labels]
-
-
-def _check_tags(words, tags):
-    for index, (sentence, row) in enumerate(zip(words, tags)):
-        if np.shape(row) != (len(sentence),):
-            raise UsageError(
-                "There must be one tag for each word. Received: "
-                f"{len(sentence)} words in words[{index}], and tags of shape "
-                f"{np.shape(row)}"
-            )
-        row = np.asarray(row)
-        if row.dtype.kind not in "iu" or (row < 0).any():
-            raise UsageError(
-                "Tags must be integers that are not negative. Received: "
-                f"tags[{index}]={row}"
-            )

@@ -41,7 +41,8 @@ def batches(
         Batches, in a deterministic order.
 
     Raises:
-        UsageError: if `batch_size` is not above zero.
+        UsageError: if `batch_size` is not above zero, or with
+            `drop_remainder` there are known to be fewer examples than that.
 
     Example:
     ```python
@@ -53,6 +54,13 @@ def batches(
         raise UsageError(
             "`batch_size` must be above zero. Received: "
             f"batch_size={batch_size}"
+        )
+    count = int(dataset.cardinality())
+    if drop_remainder and 0 <= count < batch_size:
+        raise UsageError(
+            "With `drop_remainder` there must be examples for one batch. "
+            f"Received: {count} examples, batch_size={batch_size}. Lower "
+            "`batch_size`, or keep the remainder."
         )
     if cache:
         dataset = dataset.cache()

@@ -218,6 +218,54 @@ def test_labels_out_of_range(tokenizer, labels, class_weights, message):
 
 
 @pytest.mark.parametrize(
+    "labels, message",
+    [
+        ([0, 2], r"labels\[1\]=2, num_classes=2"),
+        ([[0.0, 1.0], [0.5, 0.0]], r"labels\[1\]=\[0.5 0. \], num_"),
+        ([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]], r"labels of shape \(2, 3\)"),
+        ([0.0, 1.0], r"labels of shape \(2,\)"),
+    ],
+)
+def test_labels_must_be_of_the_classes(tokenizer, labels, message):
+    arguments = ["a", "b"], labels, 2, tokenizer, 8
+    with pytest.raises(UsageError, match=f"Received: {message}"):
+        data.bucketed_batches(*arguments, num_classes=2)
+    # A regression, or what a teacher says, may be anything.
+    ((_, found),) = data.bucketed_batches(*arguments)
+    np.testing.assert_array_equal(found, np.array(labels, found.numpy().dtype))
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [[0.0, 1.0], [1.0, 1.0]]])
+def test_labels_of_the_classes_are_taken(tokenizer, labels):
+    ((_, found),) = data.bucketed_batches(
+        ["a", "b"], labels, 2, tokenizer, 8, num_classes=2
+    )
+    np.testing.assert_array_equal(found, labels)
+
+
+def test_tags_must_be_of_the_classes(tokenizer):
+    arguments = [("a", "b")], [[0, 2]], 1, tokenizer, 8
+    with pytest.raises(UsageError, match=r"tags\[0\]=\[0 2\], num_classes=2"):
+        data.tagged_batches(*arguments, num_classes=2)
+    assert len(list(data.tagged_batches(*arguments, num_classes=3))) == 1
+
+
+def test_without_remainders_there_must_be_one_batch(tokenizer):
+    with pytest.raises(UsageError, match="3 texts, batch_size=4"):
+        data.bucketed_batches(
+            ["a"] * 3, [0] * 3, 4, tokenizer, 8, drop_remainder=True
+        )
+    with pytest.raises(UsageError, match="3 sentences, batch_size=4"):
+        data.tagged_batches(
+            [("a",)] * 3, [[0]] * 3, 4, tokenizer, 8, drop_remainder=True
+        )
+    full = data.bucketed_batches(
+        ["a"] * 4, [0] * 4, 4, tokenizer, 8, drop_remainder=True
+    )
+    assert len(list(full)) == 1
+
+
+@pytest.mark.parametrize(
     "words, tags, message",
     [
         ([("a", "b")], [[1]], r"2 words in words\[0\], and tags of shape"),

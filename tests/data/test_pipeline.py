@@ -63,6 +63,15 @@ def test_autotuning_is_off_and_order_is_kept():
     assert options.deterministic is True
 
 
+def test_there_must_be_one_batch_at_least():
+    with pytest.raises(UsageError, match="10 examples, batch_size=11"):
+        batches(numbers(), 11, drop_remainder=True)
+    assert len(list(batches(numbers(), 10, drop_remainder=True))) == 1
+    # How many a filter leaves is not known.
+    some = numbers().filter(lambda x, _: x > 5)
+    assert not list(batches(some, 11, drop_remainder=True))
+
+
 def test_batch_size_must_be_above_zero():
     with pytest.raises(UsageError, match="batch_size=0"):
         batches(numbers(), 0)
