@@ -99,8 +99,10 @@ def load(name_or_path: str | os.PathLike, **options) -> Dataset:
             `pair_column`, `label_column`, `split_column`, `task`
             (`"classification"`, `"multilabel"` or `"regression"`), or
             `kind="series"` with `value_column`, `time_column`, `past`,
-            `every`, `horizon`, `period`. Text files and tables without a
-            header: `kind="tags"` takes them for columns of tagged words.
+            `every`, `horizon`, `period`, or `kind="corpus"` with
+            `text_column` and `split_column`, which reads the texts alone,
+            each row a document. Text files and tables without a header:
+            `kind="tags"` takes them for columns of tagged words.
             Arrays: `kind`, `class_names`. Folders of images: `image_size`.
             tensorflow-datasets: `data_dir`, `image_size`.
 

@@ -14,9 +14,11 @@ from kbig.data.images import read_image_folder
 from kbig.data.options import call_reader
 from kbig.data.reading import suffix_of
 from kbig.data.series import read_series
+from kbig.data.tables import is_table
 from kbig.data.tags import SUFFIXES
 from kbig.data.tags import holds_tags
 from kbig.data.tags import read_tags
+from kbig.data.texts import read_documents
 from kbig.data.texts import read_texts
 from kbig.errors import UsageError
 
@@ -54,8 +56,13 @@ def _is_tagged(path):
 FILE_KINDS = (
     FileKind(
         "a .csv, .tsv or .jsonl table (may be .gz or .xz)",
-        _file(".csv", ".tsv", ".jsonl"),
-        {"text": read_texts, "series": read_series, "tags": read_tags},
+        lambda path: path.is_file() and is_table(path),
+        {
+            "text": read_texts,
+            "series": read_series,
+            "tags": read_tags,
+            "corpus": read_documents,
+        },
     ),
     FileKind(
         "a .conll, .iob or .bio file of tagged words (may be .gz or .xz), or "

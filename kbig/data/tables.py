@@ -11,6 +11,8 @@ from kbig.data.reading import read_text
 from kbig.data.reading import suffix_of
 from kbig.errors import DataError
 
+_SUFFIXES = (".csv", ".tsv", ".jsonl")
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -60,6 +62,18 @@ class Table:
                 "option."
             )
         return [row.get(name) for row in self.rows]
+
+
+def is_table(path: pathlib.Path) -> bool:
+    """Tells whether a file is named as tables are.
+
+    Args:
+        path: a file, which need not exist.
+
+    Returns:
+        Whether the suffix is `.csv`, `.tsv` or `.jsonl`, compressed or not.
+    """
+    return suffix_of(path) in _SUFFIXES
 
 
 def read_table(path: pathlib.Path) -> Table:

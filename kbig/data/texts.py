@@ -1,4 +1,4 @@
-"""Labelled texts, or pairs of texts, of a table."""
+"""Texts of a table: labelled ones, pairs of them, or documents."""
 
 import json
 import math
@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from kbig.data.corpora import split_documents
 from kbig.data.dataset import Dataset
 from kbig.data.dataset import from_columns
 from kbig.data.labels import encode_label_sets
@@ -71,9 +72,7 @@ def read_texts(
     texts = list(zip(*(_texts(table, name) for name in names)))
     read, encode = _LABELS[task]
     labels = read(table, label_column)
-    given = None
-    if split_column or "split" in table.columns:
-        given = _splits(table, split_column or "split")
+    given = _splits(table, split_column)
     splits, rule = assign_splits(
         ["\0".join(several).encode() for several in texts],
         given,
@@ -92,6 +91,54 @@ def read_texts(
         source=str(path),
         split=rule,
         task=task,
+    )
+
+
+def read_documents(
+    path: pathlib.Path,
+    *,
+    text_column: str = "text",
+    split_column: str | None = None,
+) -> Dataset:
+    """Reads texts without labels from a table, each row a document.
+
+    The lines of a text are its paragraphs; empty ones are left out.
+
+    Args:
+        path: a `.csv`, `.tsv` or `.jsonl` file.
+        text_column: column of the texts.
+        split_column: as of `read_texts`.
+
+    Returns:
+        A `Dataset` of kind `"corpus"`.
+
+    Raises:
+        DataError: naming the file and the line, or if there are too few
+            texts to split.
+
+    Example:
+    ```python
+    data = kbig.data.load("reviews.csv", kind="corpus", text_column="review")
+    ```
+    """
+    table = read_table(path)
+    documents = [
+        "\n".join(split_documents(text)) for text in _texts(table, text_column)
+    ]
+    splits, rule = assign_splits(
+        [document.encode() for document in documents],
+        _splits(table, split_column),
+        source=str(path),
+    )
+    return from_columns(
+        (np.array(documents, dtype=object),),
+        splits,
+        name=str(path),
+        kind="corpus",
+        class_names=(),
+        licence="unknown",
+        source=str(path),
+        split=rule,
     )
 
 
@@ -183,6 +230,10 @@ def _encode_values(values, splits, where):
 
 
 def _splits(table: Table, name):
+    """The split of each row; None where no column tells."""
+    if not name and "split" not in table.columns:
+        return None
+    name = name or "split"
     splits = table.column(name)
     for row, split in enumerate(splits):
         if not isinstance(split, str) or split not in SPLIT_NAMES:

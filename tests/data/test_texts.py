@@ -7,6 +7,7 @@ import pytest
 from kbig.data import catalog
 from kbig.data.labels import encode_labels
 from kbig.data.labels import sort_class_names
+from kbig.data.splits import content_position
 from kbig.errors import DataError
 from kbig.errors import UsageError
 
@@ -85,6 +86,42 @@ def test_splits_in_json_are_names(tmp_path, split):
     path = write(tmp_path / "t.jsonl", [], header=row)
     with pytest.raises(DataError, match="line 1: 'split' must be one of"):
         catalog.load(path)
+
+
+def test_texts_without_labels_are_documents(tmp_path):
+    rows = [
+        {"body": f" first {i}\r\n\n  second ", "fold": fold, "label": None}
+        for i, fold in enumerate(["train"] * 3 + ["dev", "test"])
+    ]
+    path = write(
+        tmp_path / "t.jsonl",
+        [json.dumps(row) for row in rows[1:]],
+        header=json.dumps(rows[0]),
+    )
+    data = catalog.load(
+        path, kind="corpus", text_column="body", split_column="fold"
+    )
+    assert data.info.kind == "corpus" and data.info.class_names == ()
+    assert data.info.sizes == {"train": 3, "validation": 1, "test": 1}
+    documents, labels = data.arrays("validation")
+    assert list(documents) == ["first 3\nsecond"] and labels is None
+    with pytest.raises(DataError, match="no column 'text'"):
+        catalog.load(path, kind="corpus")
+
+
+def test_documents_of_a_table_are_split_by_hash(tmp_path):
+    path = write(tmp_path / "t.csv", [f"text {i}" for i in range(200)], "text")
+    data = catalog.load(path, kind="corpus")
+    for split in data.info.sizes:
+        documents, _ = data.arrays(split)
+        tenths = {int(content_position(d.encode()) * 10) for d in documents}
+        wanted = {"validation": {0}, "test": {1}}.get(split, set(range(2, 10)))
+        assert tenths == wanted
+    with pytest.raises(UsageError, match="no option 'label_column'"):
+        catalog.load(path, kind="corpus", label_column="label")
+    path = write(tmp_path / "u.csv", ["a,train", '" ",train'], "text,split")
+    with pytest.raises(DataError, match="line 3: 'text' must be text"):
+        catalog.load(path, kind="corpus")
 
 
 def test_one_class_is_not_enough(tmp_path):
