@@ -1,14 +1,11 @@
-"""From a corpus to rows of ids for `kbig pretrain-mlm`."""
+"""The corpus of `kbig pretrain-mlm`: read, split and tokenized."""
 
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 import kbig
 from kbig.errors import UsageError
@@ -47,6 +44,11 @@ class Words:
         """Id of padding."""
         return self.vocabulary.index("[PAD]")
 
+    @property
+    def unknown_id(self) -> int:
+        """Id of what the vocabulary has no pieces for."""
+        return self.vocabulary.index("[UNK]")
+
     def frame(self) -> dict[str, int]:
         """Ids of what stands around texts, as packers name them."""
         return {
@@ -66,16 +68,25 @@ class _Chain:
 
 
 @dataclasses.dataclass(frozen=True)
+class _First:
+    """The first documents of a stream; 0 is all."""
+
+    documents: Iterable[str]
+    limit: int
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.islice(self.documents, self.limit or None)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Share:
-    """The first documents, or all, whose hash is in a range."""
+    """The documents whose hash is in the range held out, or not in it."""
 
     documents: Iterable[str]
     held_out: bool
-    limit: int = 0
 
     def __iter__(self) -> Iterator[str]:
-        own = filter(self._holds, self.documents)
-        return itertools.islice(own, self.limit or None)
+        return filter(self._holds, self.documents)
 
     def _holds(self, document: str) -> bool:
         from kbig.data.splits import content_position
@@ -88,7 +99,8 @@ def read_corpus(config) -> Corpus:
     """Opens every part of the corpus; test rows are never read.
 
     Raises:
-        UsageError: there is no corpus, or none that can be streamed.
+        UsageError: there is no corpus, none that can be streamed, or none
+            that pairs of sentences can be made of.
     """
     if not config.corpus:
         raise UsageError("A corpus is needed. Received: none.")
@@ -96,7 +108,21 @@ def read_corpus(config) -> Corpus:
     train, held_out, facts = zip(
         *(part(name, config) for name in config.corpus)
     )
-    return Corpus(_Chain(train), _Chain(held_out), list(facts))
+    corpus = Corpus(_Chain(train), _Chain(held_out), list(facts))
+    if config.objective == "mlm+nsp":
+        _check_several("training", corpus.train)
+        _check_several("held-out", corpus.held_out)
+    return corpus
+
+
+def _check_several(name: str, documents: Iterable[str]) -> None:
+    found = len(list(itertools.islice(documents, 2)))
+    if found < 2:
+        raise UsageError(
+            "--objective mlm+nsp pairs texts of different documents, so there "
+            f"must be two of each split. Received: {found} {name} document. "
+            "Add documents, or pass --objective mlm+sop."
+        )
 
 
 def _streamed(name: str, config):
@@ -105,27 +131,57 @@ def _streamed(name: str, config):
             "--stream reads text files. Received: --corpus "
             f"{name}, which is no file or folder."
         )
-    documents = kbig.data.stream_documents(name)
-    for held_out in (False, True):
-        if next(iter(_Share(documents, held_out)), None) is None:
+    train = kbig.data.stream_documents(name, split="train")
+    if "validation" in train.splits:
+        held_out = kbig.data.stream_documents(name, split="validation")
+        rule = "validation as given"
+    else:
+        train, held_out = (_Share(train, side) for side in (False, True))
+        rule = "of the training documents one in fifty is held out, by hash"
+    for documents in (train, held_out):
+        if next(iter(documents), None) is None:
             raise UsageError(
-                "--stream holds one in fifty documents out, by hash, which "
-                f"leaves none on one side. Received: --corpus {name}. Add "
-                "documents, or leave --stream out."
+                "--stream needs documents to train on and others to test "
+                f"on. Received: --corpus {name}, {rule}, which leaves none "
+                "on one side. Add documents, or leave --stream out."
             )
-    facts = f"{name}, streamed; one document in fifty is held out"
-    train = _Share(documents, False, config.limit)
-    return train, _Share(documents, True), facts
+    facts = f"{name}, streamed; {rule}"
+    return _First(train, config.limit), held_out, facts
+
+
+def load_texts(name: str, limit: int = 0, **columns):
+    """Loads a corpus, the texts of a table, or labelled texts by name.
+
+    Args:
+        name: what `kbig.data.load` takes.
+        limit: training documents to keep; 0 is all.
+        **columns: `text_column` and `split_column` of tables; empty ones are
+            left out.
+    """
+    from kbig.data.tables import is_table
+
+    options = {}
+    if is_table(pathlib.Path(name)):
+        options = {"kind": "corpus", **columns}
+    return common.load_data(name, ("corpus", "text"), limit, **options)
 
 
 def _loaded(name: str, config):
-    columns = {}
-    if any(suffix in name for suffix in (".csv", ".tsv", ".jsonl")):
-        columns["text_column"] = config.text_column
-        columns["label_column"] = config.label_column
-    dataset = common.load_data(
-        name, ("corpus", "text"), limit=config.limit, **columns
+    from kbig.data.corpora import made_of_paragraphs
+
+    dataset = load_texts(
+        name,
+        config.limit,
+        text_column=config.text_column,
+        split_column=config.split_column,
     )
+    if config.objective == "mlm+nsp" and made_of_paragraphs(dataset.info):
+        raise UsageError(
+            "--objective mlm+nsp needs ten documents or more, as it tells "
+            f"one document from another. Received: --corpus {name}, of "
+            "fewer. Put empty lines between documents, or pass --objective "
+            "mlm+sop."
+        )
     train, held_out = (
         dataset.arrays(split)[0] for split in ("train", "validation")
     )
@@ -141,76 +197,18 @@ def tokenized(
         "lowercase": words.lowercase,
         "strip_accents": words.strip_accents,
     }
+    shards = []
     for name, documents in splits.items():
         report = kbig.data.write_shards(
             documents, directory / name, words.vocabulary, **casing
         )
         kbig.reporting.show(*report.tables())
-    return tuple(
-        # Writing has just compared every file with its text.
-        kbig.data.read_shards(
-            directory / name, words.vocabulary, checksums=False
+        shards.append(
+            kbig.data.read_shards(
+                directory / name,
+                words.vocabulary,
+                # Of those kept only the text has been compared.
+                checksums=report.kept > 0,
+            )
         )
-        for name in splits
-    )
-
-
-def rows(shards, words: Words, config) -> dict[str, np.ndarray]:
-    """Rows of ids, `(rows, sequence_length)`, by the names of inputs."""
-    make = _ROWS[config.objective, config.pack]
-    return make(shards, words, config)
-
-
-def _full_rows(shards, words, config):
-    return {
-        "token_ids": kbig.data.pack_documents(
-            shards.documents(), config.sequence_length, **words.frame()
-        )
-    }
-
-
-def _packed_rows(shards, words, config):
-    paragraphs = itertools.chain.from_iterable(shards.documents())
-    return kbig.data.pack_texts(
-        paragraphs, config.sequence_length, **words.frame()
-    )
-
-
-def _pairs(objective: str) -> Callable:
-    def make(shards, words, config):
-        return kbig.data.sentence_pairs(
-            list(shards.documents()),
-            config.sequence_length,
-            objective=objective,
-            seed=config.seed,
-            **words.frame(),
-        )
-
-    return make
-
-
-# (objective, packed or not) -> rows. A new objective is a line here.
-_ROWS = {
-    ("mlm", False): _full_rows,
-    ("mlm", True): _packed_rows,
-    ("mlm+nsp", False): _pairs("nsp"),
-    ("mlm+sop", False): _pairs("sop"),
-}
-
-
-def frequencies(rows, words: Words, size: int) -> np.ndarray:
-    """Share of each id among what may be hidden, float32, none is 0."""
-    counts = np.bincount(rows["token_ids"].ravel(), minlength=size)
-    counts[words.special_ids] = 0
-    return ((counts + 1) / (counts + 1).sum()).astype(np.float32)
-
-
-def unigram_entropy(rows, held_out, words: Words, size: int) -> float:
-    """Nats a token when each is predicted by its frequency in training.
-
-    What a model without context reaches on the held-out rows: the bar that
-    the loss has to fall below.
-    """
-    ids = held_out["token_ids"]
-    hidden = ids[~np.isin(ids, words.special_ids)]
-    return float(-np.log(frequencies(rows, words, size)[hidden]).mean())
+    return tuple(shards)

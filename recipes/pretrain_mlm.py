@@ -5,8 +5,10 @@ kbig pretrain-mlm --corpus articles/ --stream --from bert/ --out runs/adapted
 
 A WordPiece vocabulary is trained on the corpus, or comes with --from, which
 continues a pretrained model on another corpus. Texts are tokenized once, into
---shards, and fill rows; 15 % of the tokens are hidden anew in every batch. The
-default takes about 4 minutes on 2 CPU cores; held-out loss and masked accuracy
+--shards, and fill rows; 15 % of the tokens are hidden anew in every batch. With
+--stream the corpus may be larger than memory: its rows lie in a file beside the
+shards, but those of --pack, mlm+nsp and mlm+sop are held in memory. The default
+takes about 4 minutes on 2 CPU cores; held-out loss and masked accuracy
 are of documents that were never trained on, at 15 % hidden tokens whatever
 --masking and --rate are.
 """
@@ -23,6 +25,8 @@ from kbig.errors import UsageError
 from recipes import common
 from recipes import pretrain_data
 from recipes import pretrain_model
+from recipes import pretrain_report
+from recipes import pretrain_rows
 from recipes.config import TrainConfig
 from recipes.config import option
 
@@ -39,8 +43,10 @@ class Config(TrainConfig):
         ("austen",), "names or paths; of labelled texts only the texts"
     )
     text_column: str = option("", "column of the text in tables")
-    label_column: str = option("", "column of the label in tables")
-    stream: bool = option(False, "read text files without holding them")
+    split_column: str = option("", "column of the split in tables")
+    stream: bool = option(
+        False, "hold neither text files nor rows of --objective mlm in memory"
+    )
     shards: str = option("", "folder of tokenized text; default in --out")
     from_: str = option("", "run, Hugging Face directory or KerasHub preset")
     size: str = option(
@@ -83,57 +89,55 @@ def run(config: Config) -> common.Outcome | None:
     with runtime.scope():
         start = pretrain_model.start(config, corpus)
     config = _resolved(config, start)
+    pretrain_rows.check_sample(corpus, start.words, config)
     if config.dry_run:
         model = kbig.models.bert_masked_lm(
             start.backbone, config.objective != "mlm"
         )
         return common.show_plan(config, model, *corpus.facts, runtime)
     run = common.start(config, "pretrain-mlm")
-    train, held_out = (
-        pretrain_data.rows(shards, start.words, config)
-        for shards in pretrain_data.tokenized(
-            corpus, start.words, _shards(config, run)
-        )
-    )
-    _check_rows(train, config)
-    size = start.backbone.vocabulary_size
+    shards = pretrain_data.tokenized(corpus, start.words, _shards(config, run))
+    train, held_out = (_rows(part, start, config) for part in shards)
+    pretrain_rows.check(train, held_out, config)
     with runtime.scope():
-        model = pretrain_model.model(
-            start,
-            config,
-            pretrain_data.frequencies(train, start.words, size),
-        )
+        model = pretrain_model.model(start, config, train.frequencies)
     fitted = pretrain_model.fit(
-        config, runtime, model, (train, held_out), start, run
+        config, runtime, model, train, held_out, start, run
     )
     run.save_model(model, vocabulary=start.words.vocabulary)
     metrics = {
-        **fitted.metrics,
-        "perplexity": float(np.exp(fitted.metrics["test_loss"])),
-        "unigram_entropy": pretrain_data.unigram_entropy(
-            train, held_out, start.words, size
-        ),
+        **_metrics(fitted, train, held_out),
         "parameters": model.count_params(),
         "vocabulary_size": len(start.words.vocabulary),
-        "fill": float((train["token_ids"] != start.words.pad_id).mean()),
         "seconds": time.perf_counter() - started,
     }
     sections = [
-        kbig.sections.training(
-            fitted.history,
-            fitted.curves,
-            "Pretraining",
-            f"{fitted.steps:,} steps, in equal parts; dashed: held-out "
-            "documents.",
+        pretrain_report.curves(fitted),
+        pretrain_report.fill_ins(
+            model, start.words, shards[1].documents(), config
         ),
-        pretrain_model.fill_ins(model, start, corpus.held_out, config),
         common.run_details(config, runtime, model, *corpus.facts),
     ]
-    return common.finish(run, _title(config), metrics, sections)
+    title = f"BERT {config.from_ or config.size}, pretrained"
+    return common.finish(run, title, metrics, sections)
 
 
-def _title(config: Config) -> str:
-    return f"BERT {config.from_ or config.size}, pretrained"
+def _metrics(fitted, train, held_out) -> dict[str, float]:
+    return {
+        **fitted.metrics,
+        "perplexity": float(np.exp(fitted.metrics["test_loss"])),
+        "unigram_entropy": pretrain_rows.unigram_entropy(train, held_out),
+        "fill": train.fill,
+        "unknown_share": train.unknown_share,
+    }
+
+
+def _rows(shards, start, config: Config) -> pretrain_rows.Rows:
+    size = start.backbone.vocabulary_size
+    file = shards.files[0].with_name("rows.int32") if config.stream else None
+    return pretrain_rows.make(
+        shards.documents(), start.words, config, size, file
+    )
 
 
 def _shards(config: Config, run) -> pathlib.Path:
@@ -156,9 +160,9 @@ def _resolved(config: Config, start) -> Config:
 
 
 def _check(config: Config) -> None:
-    if not 0 < config.rate < 1:
+    if not 0 < config.rate <= 1:
         raise UsageError(
-            f"--rate must be between 0 and 1. Received: {config.rate}."
+            f"--rate must be above 0 and at most 1. Received: {config.rate}."
         )
     if config.sequence_length > _POSITIONS and not config.from_:
         raise UsageError(
@@ -175,14 +179,4 @@ def _check(config: Config) -> None:
         raise UsageError(
             "--from brings its own vocabulary. Received: --vocabulary "
             f"{config.vocabulary} too. Leave one out."
-        )
-
-
-def _check_rows(train, config: Config) -> None:
-    rows = len(train["token_ids"])
-    if rows < config.batch_size:
-        raise UsageError(
-            f"The corpus fills {rows} rows of {config.sequence_length} tokens, "
-            f"less than one batch. Received: --batch-size {config.batch_size}."
-            " Add text, or lower --batch-size or --sequence-length."
         )

@@ -1,20 +1,19 @@
-"""The model of `kbig pretrain-mlm`: its start, its training, what it says."""
+"""The model of `kbig pretrain-mlm`: its start and its training."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 import kbig
+from kbig.errors import GateError
 from recipes import common
 from recipes.pretrain_data import Corpus
 from recipes.pretrain_data import Words
+from recipes.pretrain_rows import Rows
 
 _CURVE_POINTS = 4
 _EVALUATION = {"rate": 0.15, "masking": "token"}
-_EXAMPLES = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +33,16 @@ class Fitted:
     curves: dict[str, str]
     metrics: dict[str, float]
     steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One call of `fit`: equal parts, each a point of the curves."""
+
+    first_part: int
+    parts: int
+    steps: int
+    first_step: int
 
 
 def start(config, corpus: Corpus) -> Start:
@@ -65,30 +74,71 @@ def model(start: Start, config, frequencies: np.ndarray):
     return model
 
 
-def fit(config, runtime, model, rows, start: Start, run) -> Fitted:
-    """Trains the model, in equal parts that give the points of its curves."""
-    train, held_out = rows
+def stages(total: int, most: int) -> list[Stage]:
+    """Divides steps into parts, so that the first have one step more.
+
+    Args:
+        total: all steps.
+        most: parts, unless there are fewer steps.
+
+    Returns:
+        A call of `fit` for each number of steps a part.
+    """
+    parts = min(total, most)
+    steps, longer = divmod(total, parts)
+    found = [Stage(longer, parts - longer, steps, longer * (steps + 1))]
+    if longer:
+        found.insert(0, Stage(0, longer, steps + 1, 0))
+    return found
+
+
+def fit(
+    config, runtime, model, train: Rows, held_out: Rows, start: Start, run
+) -> Fitted:
+    """Trains the model, in parts that give the points of its curves.
+
+    Raises:
+        GateError: it diverged.
+    """
     trained = kbig.models.packed(model) if config.pack else model
-    count = len(train["token_ids"])
     config = dataclasses.replace(
         config,
-        batch_size=common.shared_batch(config.batch_size, count, runtime),
+        batch_size=common.shared_batch(config.batch_size, len(train), runtime),
     )
-    total = config.steps or count // config.batch_size * config.epochs
-    parts = min(total, max(config.epochs, _CURVE_POINTS))
-    total -= total % parts
+    total = config.steps or len(train) // config.batch_size * config.epochs
     throughput = _throughput(train, start, config, runtime)
+    validation = _batches(held_out, start, config)
+    history = {}
     with runtime.scope():
         _compile(trained, runtime, config, total)
-        history = trained.fit(
-            _batches(train, start, config, training=True),
-            steps_per_epoch=total // parts,
-            epochs=parts,
-            validation_data=_batches(held_out, start, config, training=False),
-            callbacks=kbig.training.run_callbacks(run.directory, throughput),
-            verbose=common.fit_verbosity(),
-            shuffle=False,
-        ).history
+        for stage in stages(total, max(config.epochs, _CURVE_POINTS)):
+            fitted = trained.fit(
+                _batches(train, start, config, stage),
+                steps_per_epoch=stage.steps,
+                initial_epoch=stage.first_part,
+                epochs=stage.first_part + stage.parts,
+                validation_data=validation,
+                callbacks=kbig.training.run_callbacks(
+                    run.directory, throughput, append=stage.first_part > 0
+                ),
+                verbose=common.fit_verbosity(),
+                shuffle=False,
+            )
+            for name, values in fitted.history.items():
+                history.setdefault(name, []).extend(values)
+    _check_converged(history["val_loss"][-1])
+    return _fitted(model, history, throughput, total)
+
+
+def _check_converged(loss: float) -> None:
+    if not np.isfinite(loss):
+        raise GateError(
+            "Training diverged: the held-out loss must be a finite number. "
+            f"Received: {loss}. No model was saved. Lower --learning-rate."
+        )
+
+
+def _fitted(model, history, throughput, total: int) -> Fitted:
     names = _names(model)
     metrics = {
         "test_loss": history[f"val_{names['loss']}"][-1],
@@ -105,56 +155,6 @@ def fit(config, runtime, model, rows, start: Start, run) -> Fitted:
         ][-1]
         curves[names["next_sentence"]] = "Pairs: accuracy"
     return Fitted(history, curves, metrics, total)
-
-
-def fill_ins(model, start: Start, texts: Iterable[str], config):
-    """A section: a hidden token of some held-out texts, and what is said."""
-    words = start.words
-    tokenizer = kbig.data.tokenizer(
-        words.vocabulary, words.lowercase, words.strip_accents
-    )
-    paragraphs = (p for text in texts for p in text.split("\n"))
-    long = (p for p in paragraphs if 40 <= len(p) <= 400)
-    chosen = list(itertools.islice(long, 0, 20 * _EXAMPLES, 20))
-    if not chosen:
-        return kbig.reporting.Section("Fill-ins", [], "No text of 40 letters.")
-    inputs = kbig.data.encode(chosen, tokenizer, config.sequence_length)
-    inputs = {name: values.numpy() for name, values in inputs.items()}
-    # Half way through what is there of each text.
-    hidden = inputs["padding_mask"].sum(1, keepdims=True) // 2
-    answers = np.take_along_axis(inputs["token_ids"], hidden, 1)[:, 0]
-    np.put_along_axis(
-        inputs["token_ids"], hidden, words.vocabulary.index("[MASK]"), 1
-    )
-    inputs["mask_positions"] = hidden.astype("int32")
-    outputs = model.predict(inputs, verbose=0)
-    if isinstance(outputs, dict):
-        outputs = outputs["masked_lm"]
-    rows = [
-        (_shown(ids, words.vocabulary), words.vocabulary[answer], _best(*said))
-        for ids, answer, *said in zip(
-            inputs["token_ids"],
-            answers,
-            outputs[:, 0],
-            itertools.repeat(words.vocabulary),
-        )
-    ]
-    table = kbig.reporting.Table("", ("text", "hidden", "said"), rows)
-    return kbig.reporting.Section(
-        "Fill-ins", [table], "Held-out texts with one token hidden."
-    )
-
-
-def _shown(ids, vocabulary) -> str:
-    pieces = [vocabulary[i] for i in ids]
-    kept = [p for p in pieces if p not in ("[CLS]", "[SEP]", "[PAD]")]
-    return " ".join(kept).replace(" ##", "")
-
-
-def _best(logits, vocabulary) -> str:
-    shares = kbig.evaluation.probabilities(logits[np.newaxis])[0]
-    best = np.argsort(-shares)[:3]
-    return ", ".join(f"{vocabulary[i]} {shares[i]:.0%}" for i in best)
 
 
 def _compile(model, runtime, config, total: int) -> None:
@@ -193,13 +193,12 @@ def _names(model) -> dict[str, str]:
     }
 
 
-def _throughput(rows, start: Start, config, runtime):
-    tokens = rows["token_ids"] != start.words.pad_id
-    per_row, backbone = tokens.sum() / len(tokens), start.backbone
+def _throughput(rows: Rows, start: Start, config, runtime):
+    backbone = start.backbone
     dtype = "bfloat16" if "bfloat16" in runtime.precision else "float32"
-    attended = _attended(rows)
+    attended = _attended(rows.arrays)
     return kbig.training.Throughput(
-        per_row * config.batch_size,
+        rows.fill * config.sequence_length * config.batch_size,
         unit="tokens",
         flops_per_unit=kbig.training.bert_training_flops(
             backbone.num_layers,
@@ -224,22 +223,22 @@ def _attended(rows) -> int:
     return round((sizes**2).sum() / sizes.sum())
 
 
-def _batches(rows, start: Start, config, training: bool):
-    words = start.words
-    chosen = {"rate": config.rate, "masking": config.masking}
-    if not training:
-        chosen = _EVALUATION
-    length = rows["token_ids"].shape[1]
+def _batches(rows: Rows, start: Start, config, stage: Stage | None = None):
+    """Batches of one call of `fit`, or those to evaluate on."""
+    words, chosen = start.words, _EVALUATION
+    if stage:
+        chosen = {"rate": config.rate, "masking": config.masking}
     return kbig.data.masked_batches(
-        rows,
+        rows.arrays,
         config.batch_size,
         vocabulary_size=len(words.vocabulary),
         mask_id=words.vocabulary.index("[MASK]"),
         special_ids=words.special_ids,
-        max_predictions=max(1, round(length * chosen["rate"])),
+        max_predictions=max(1, round(config.sequence_length * chosen["rate"])),
         continues=kbig.data.continuing_pieces(words.vocabulary),
         pad_id=words.pad_id,
         seed=config.seed,
-        training=training,
+        training=stage is not None,
+        first_step=stage.first_step if stage else 0,
         **chosen,
     )

@@ -116,8 +116,7 @@ def test_text_from_pretraining_to_a_phone(texts, tmp_path):
     size = ("--vocabulary-size", 200)
     pretrained = recipe(
         "pretrain-mlm",
-        *("--corpus", f"{corpus},{texts}", *size),
-        *("--text-column", "gloss", "--label-column", "topic"),
+        *("--corpus", f"{corpus},{texts}", *size, "--text-column", "gloss"),
         *("--epochs", 8, "--sequence-length", 32),
         out=tmp_path / "pretrain",
     )
