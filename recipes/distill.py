@@ -17,6 +17,7 @@ from typing import ClassVar
 import kbig
 from kbig.errors import UsageError
 from recipes import common
+from recipes import pretrain_data
 from recipes.config import FORMATS
 from recipes.config import TrainConfig
 from recipes.config import option
@@ -107,7 +108,7 @@ def run(config: Config) -> common.Outcome:
         student = make_student(config, teacher, dataset)
         learner = make_learner(config, student, teacher)
     config = _in_force(config, student)
-    unlabelled = _unlabelled(config, dataset.info)
+    unlabelled = _unlabelled(config, dataset)
     if config.dry_run:
         return common.show_plan(config, student.model, dataset.info, runtime)
     run = common.start(config, "distill")
@@ -181,8 +182,11 @@ def _lesson(config, teacher: Reader, dataset, split: str, unlabelled):
     return kbig.tuning.transfer_set(teacher.logits, texts, labels, **more)
 
 
-def _unlabelled(config: Config, info) -> list[str]:
-    if config.unlabelled and info.shapes["x"]:
+def _unlabelled(config: Config, dataset) -> list[str]:
+    """Texts of every split, but none that the student is tested on."""
+    if not config.unlabelled:
+        return []
+    if dataset.info.shapes["x"]:
         raise UsageError(
             "--unlabelled are single texts, and the data are pairs. Received: "
             f"--unlabelled {','.join(config.unlabelled)}. Leave it out, and "
@@ -190,11 +194,17 @@ def _unlabelled(config: Config, info) -> list[str]:
         )
     texts = []
     for name in config.unlabelled:
-        found = common.load_data(name, ("corpus", "text"))
-        x, _ = found.arrays("train")
-        # A corpus comes in documents, their paragraphs in lines.
-        texts += [line for text in x for line in text.split("\n")]
-    return texts
+        found = pretrain_data.load_texts(name, text_column=config.text_column)
+        for split in found.info.sizes:
+            # A corpus comes in documents, their paragraphs in lines.
+            for text in found.arrays(split)[0]:
+                texts += text.split("\n")
+    held_out = {
+        text.strip()
+        for split in ("validation", "test")
+        for text in dataset.arrays(split)[0]
+    }
+    return [text for text in texts if text.strip() not in held_out]
 
 
 def _fit(config, runtime, student: Reader, learner, lessons, run):

@@ -13,6 +13,7 @@ from kbig import models
 from kbig import tuning
 from kbig.runs import Run
 from recipes import cli
+from recipes import distill
 from recipes import distill_models
 
 TOPICS = {"animal": "a small furry beast", "plant": "a tall green tree"}
@@ -224,3 +225,27 @@ def test_single_texts_do_not_join_pairs(pairs, folder, tmp_path, capsys):
     arguments = (*pairs, "--unlabelled", folder / "topics.tsv")
     assert distil(folder, *arguments, out=tmp_path / "run") == 2
     assert "the data are pairs" in capsys.readouterr().err
+
+
+def test_unlabelled_texts_are_of_every_split_but_not_tested_on(
+    folder, tmp_path
+):
+    dataset = data.load(folder / "topics.tsv")
+    tested = dataset.arrays("test")[0][0]
+    table = tmp_path / "more.jsonl"
+    rows = [
+        {"body": "a\n\nb", "split": "train"},
+        {"body": "c", "split": "val"},
+        {"body": "d", "split": "test"},
+        {"body": tested, "split": "train"},
+    ]
+    table.write_text("\n".join(map(json.dumps, rows)))
+    corpus = tmp_path / "more.txt"
+    documents = [f"e {number}\nf {number}" for number in range(30)]
+    corpus.write_text("\n\n".join(documents))
+    config = distill.Config(
+        unlabelled=(str(table), str(corpus)), text_column="body"
+    )
+    found = distill._unlabelled(config, dataset)
+    assert found[:4] == ["a", "b", "c", "d"]
+    assert sorted(found[4:]) == sorted("\n".join(documents).split("\n"))
