@@ -101,13 +101,10 @@ def fit(
         GateError: it diverged.
     """
     trained = kbig.models.packed(model) if config.pack else model
-    config = dataclasses.replace(
-        config,
-        batch_size=common.shared_batch(config.batch_size, len(train), runtime),
-    )
+    validation = _batches(held_out, start, _shared(config, held_out, runtime))
+    config = _shared(config, train, runtime)
     total = config.steps or len(train) // config.batch_size * config.epochs
     throughput = _throughput(train, start, config, runtime)
-    validation = _batches(held_out, start, config)
     history = {}
     with runtime.scope():
         _compile(trained, runtime, config, total)
@@ -128,6 +125,11 @@ def fit(
                 history.setdefault(name, []).extend(values)
     _check_converged(history["val_loss"][-1])
     return _fitted(model, history, throughput, total)
+
+
+def _shared(config, rows: Rows, runtime):
+    size = common.shared_batch(config.batch_size, len(rows), runtime)
+    return dataclasses.replace(config, batch_size=size)
 
 
 def _check_converged(loss: float) -> None:

@@ -304,6 +304,20 @@ def test_objectives_maskings_and_going_on(corpus, tmp_path):
 
 
 @pytest.mark.slow
+def test_replicas_share_rows_of_a_file(corpus, tmp_path):
+    out = tmp_path / "run"
+    metrics = pretrain(
+        corpus,
+        out,
+        *("--stream", "--strategy", "mirrored", "--xla", "off", "--steps", 4),
+    )
+    assert metrics["test_loss"] < np.log(150) + 1
+    held_out = out / "shards" / "held-out" / "rows.int32"
+    rows = held_out.stat().st_size // (32 * 4)
+    assert rows < 8 and rows % 2, "Otherwise it tells nothing."
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective, steps", [("mlm+nsp", 300), ("mlm+sop", 150)]
 )
