@@ -101,16 +101,18 @@ def fit(
         GateError: it diverged.
     """
     trained = kbig.models.packed(model) if config.pack else model
-    validation = _batches(held_out, start, _shared(config, held_out, runtime))
-    config = _shared(config, train, runtime)
-    total = config.steps or len(train) // config.batch_size * config.epochs
+    replicas = runtime.num_replicas
+    validation = _batches(held_out, start, config, replicas)
+    total = config.steps or config.epochs * kbig.data.mixed_steps(
+        train.groups, config.batch_size, replicas
+    )
     throughput = _throughput(train, start, config, runtime)
     history = {}
     with runtime.scope():
         _compile(trained, runtime, config, total)
         for stage in stages(total, max(config.epochs, _CURVE_POINTS)):
             fitted = trained.fit(
-                _batches(train, start, config, stage),
+                _batches(train, start, config, replicas, stage),
                 steps_per_epoch=stage.steps,
                 initial_epoch=stage.first_part,
                 epochs=stage.first_part + stage.parts,
@@ -125,11 +127,6 @@ def fit(
                 history.setdefault(name, []).extend(values)
     _check_converged(history["val_loss"][-1])
     return _fitted(model, history, throughput, total)
-
-
-def _shared(config, rows: Rows, runtime):
-    size = common.shared_batch(config.batch_size, len(rows), runtime)
-    return dataclasses.replace(config, batch_size=size)
 
 
 def _check_converged(loss: float) -> None:
@@ -198,7 +195,7 @@ def _names(model) -> dict[str, str]:
 def _throughput(rows: Rows, start: Start, config, runtime):
     backbone = start.backbone
     dtype = "bfloat16" if "bfloat16" in runtime.precision else "float32"
-    attended = _attended(rows.arrays)
+    attended = _attended(rows.groups)
     return kbig.training.Throughput(
         rows.fill * config.sequence_length * config.batch_size,
         unit="tokens",
@@ -214,25 +211,31 @@ def _throughput(rows: Rows, start: Start, config, runtime):
     )
 
 
-def _attended(rows) -> int:
+def _attended(groups) -> int:
     """How many tokens a token attends to, on average over the tokens."""
-    if "text_ids" not in rows:
-        return rows["token_ids"].shape[1]
-    texts = rows["text_ids"] + len(rows["text_ids"][0]) * np.arange(
-        len(rows["text_ids"])
-    ).reshape(-1, 1)
-    _, sizes = np.unique(texts[rows["text_ids"] > 0], return_counts=True)
+    if "text_ids" not in groups[0]:
+        return groups[0]["token_ids"].shape[1]
+    sizes = np.concatenate([_text_sizes(rows["text_ids"]) for rows in groups])
     return round((sizes**2).sum() / sizes.sum())
 
 
-def _batches(rows: Rows, start: Start, config, stage: Stage | None = None):
+def _text_sizes(text_ids: np.ndarray) -> np.ndarray:
+    rows, length = text_ids.shape
+    numbered = text_ids + length * np.arange(rows).reshape(-1, 1)
+    return np.unique(numbered[text_ids > 0], return_counts=True)[1]
+
+
+def _batches(
+    rows: Rows, start: Start, config, replicas: int, stage: Stage | None = None
+):
     """Batches of one call of `fit`, or those to evaluate on."""
     words, chosen = start.words, _EVALUATION
     if stage:
         chosen = {"rate": config.rate, "masking": config.masking}
-    return kbig.data.masked_batches(
-        rows.arrays,
+    return kbig.data.mixed_batches(
+        rows.groups,
         config.batch_size,
+        multiple=replicas,
         vocabulary_size=len(words.vocabulary),
         mask_id=words.vocabulary.index("[MASK]"),
         special_ids=words.special_ids,

@@ -24,18 +24,21 @@ class Rows:
     """Rows of one split.
 
     Args:
-        arrays: `token_ids`, `(rows, sequence_length)`, and what else a model
-            takes, by the names of inputs.
+        groups: for each length of rows, the longest last, `token_ids`
+            `(rows, length)`, and what else a model takes, by the names of
+            inputs.
         counts: int64, how often each id is among them.
         words: what the ids are of.
     """
 
-    arrays: dict[str, np.ndarray]
+    groups: tuple[dict[str, np.ndarray], ...]
     counts: np.ndarray
     words: Words
 
     def __len__(self) -> int:
-        return len(self.arrays["token_ids"])
+        """How many of the longest rows have as many slots as all together."""
+        slots = sum(group["token_ids"].size for group in self.groups)
+        return slots // self.groups[-1]["token_ids"].shape[1]
 
     @property
     def fill(self) -> float:
@@ -79,28 +82,28 @@ def make(
         file: where to put them, if not into memory; packed rows and pairs
             are held in memory all the same.
     """
-    arrays = _MAKERS[config.objective, config.pack](
+    groups = _MAKERS[config.objective, config.pack](
         documents, words, config, file
     )
-    ids = arrays["token_ids"]
     counts = sum(
         np.bincount(ids[begin : begin + _BLOCK].ravel(), minlength=size)
+        for ids in (group["token_ids"] for group in groups)
         for begin in range(0, len(ids), _BLOCK)
     )
-    return Rows(arrays, counts, words)
+    return Rows(groups, counts, words)
 
 
 def _full_rows(documents, words, config, file):
     rows = kbig.data.pack_documents(
         documents, config.sequence_length, **words.frame(), path=file
     )
-    return {"token_ids": rows}
+    return ({"token_ids": rows},)
 
 
 def _packed_rows(documents, words, config, file):
     del file  # The longest texts are placed first, so all must be there.
     paragraphs = itertools.chain.from_iterable(documents)
-    return kbig.data.pack_texts(
+    return kbig.data.pack_by_length(
         paragraphs, config.sequence_length, **words.frame()
     )
 
@@ -108,13 +111,14 @@ def _packed_rows(documents, words, config, file):
 def _pairs(objective: str) -> Callable:
     def make(documents, words, config, file):
         del file  # A partner may come from anywhere, so all must be there.
-        return kbig.data.sentence_pairs(
+        rows = kbig.data.sentence_pairs(
             list(documents),
             config.sequence_length,
             objective=objective,
             seed=config.seed,
             **words.frame(),
         )
+        return (rows,)
 
     return make
 

@@ -17,6 +17,7 @@ def mixed_batches(
     batch_size: int,
     *,
     max_predictions: int,
+    multiple: int = 1,
     training: bool = False,
     first_step: int = 0,
     **options,
@@ -32,6 +33,8 @@ def mixed_batches(
         batch_size: rows of the longest length a batch.
         max_predictions: of a row of the longest length; shorter rows have
             fewer in proportion, at least one.
+        multiple: rows a batch are a multiple of this, as replicas share
+            them evenly.
         training: see `masked_batches`.
         first_step: see `masked_batches`; of training only.
         **options: further ones of `masked_batches`.
@@ -52,7 +55,7 @@ def mixed_batches(
     model.fit(stream, steps_per_epoch=mixed_steps(groups, 8), epochs=10)
     ```
     """
-    sizes = _batch_sizes(groups, batch_size)
+    sizes = _batch_sizes(groups, batch_size, multiple)
     turns = _turns(groups, sizes)
     # Of a stream, how many batches came before `first_step`.
     passes, within = divmod(first_step if training else 0, len(turns))
@@ -79,35 +82,42 @@ def mixed_batches(
 
 
 def mixed_steps(
-    groups: Sequence[Mapping[str, np.ndarray]], batch_size: int
+    groups: Sequence[Mapping[str, np.ndarray]],
+    batch_size: int,
+    multiple: int = 1,
 ) -> int:
     """Counts the full batches of one pass over rows of several lengths.
 
     Args:
         groups: as of `mixed_batches`.
         batch_size: as of `mixed_batches`.
+        multiple: as of `mixed_batches`.
 
     Returns:
         The number of steps.
     """
-    return len(_turns(groups, _batch_sizes(groups, batch_size)))
+    return len(_turns(groups, _batch_sizes(groups, batch_size, multiple)))
 
 
-def _batch_sizes(groups, batch_size):
+def _batch_sizes(groups, batch_size, multiple):
     if not groups or batch_size < 1:
         raise UsageError(
             "`groups` must hold rows, and `batch_size` be above zero. "
             f"Received: {len(groups)} groups, batch_size={batch_size}"
         )
     longest = _length(groups[-1])
-    return [
+    sizes = (
         min(batch_size * longest // _length(group), _rows(group))
         for group in groups
-    ]
+    )
+    return [max(1, size // multiple) * multiple for size in sizes]
 
 
 def _counts(groups, sizes) -> np.ndarray:
-    return np.array([_rows(g) // size for g, size in zip(groups, sizes)])
+    """Batches of each group in a pass; of too few rows for one, still one."""
+    return np.array(
+        [max(1, _rows(group) // size) for group, size in zip(groups, sizes)]
+    )
 
 
 def _turns(groups, sizes) -> np.ndarray:

@@ -100,3 +100,15 @@ def test_mistakes():
         mixed_lengths.mixed_batches(
             make_groups(), 0, max_predictions=8, **OPTIONS
         )
+
+
+def test_replicas_share_every_training_batch_evenly():
+    groups = pack_by_length([[9] * 60, *[[8, 7]] * 83], 64, shortest=16, **IDS)
+    counts = [len(group["token_ids"]) for group in groups]
+    assert counts[-1] == 1 and counts[0] % 2 == 1
+    steps = mixed_lengths.mixed_steps(groups, 4, 2)
+    batches = collect(groups, steps, training=True, multiple=2)
+    assert {len(labels) % 2 for _, labels, _ in batches} == {0}
+    # Of a single row there is a batch too, with the row twice.
+    assert {inputs["token_ids"].shape[1] for inputs, *_ in batches} == {16, 64}
+    assert collect(groups, multiple=2)[0][1].shape[0] % 2 == 0

@@ -461,3 +461,20 @@ def test_all_tokens_may_be_hidden(corpus, capsys):
     command = ["pretrain-mlm", *map(str, arguments), "--dry-run"]
     assert cli.main(command) == 0
     assert '"rate": 1.0' in capsys.readouterr().out
+
+
+def test_packed_rows_are_as_long_as_their_texts_need():
+    vocabulary = (*SPECIAL_TOKENS, *"abcdefgh")
+    words = pretrain_data.Words(vocabulary, True, True)
+    sizes = [510] * 2 + [254] * 4 + [62] * 40
+    documents = [[np.full(size, 5 + size % 8) for size in sizes]]
+    config = pretrain_mlm.Config(pack=True, sequence_length=512)
+    rows = pretrain_rows.make(documents, words, config, len(vocabulary))
+    shapes = [group["token_ids"].shape for group in rows.groups]
+    assert shapes == [(20, 128), (4, 256), (2, 512)]
+    assert len(rows) == 2 + 4 / 2 + 20 / 4
+    assert rows.fill == 1.0
+    assert rows.counts.sum() == 512 * len(rows)
+    texts = np.array([512] * 2 + [256] * 4 + [64] * 40)
+    wanted = (texts**2).sum() / texts.sum()
+    assert pretrain_model._attended(rows.groups) == round(wanted)
