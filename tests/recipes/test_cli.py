@@ -67,7 +67,7 @@ def test_help_has_every_option(command, capsys):
         (["finetune", "--task", "tags"], "those of the task classification"),
         (["demo", "--pretrain-epochs", "0"], "at least 1. Received: 0"),
         (["demo", "--finetune-epochs", "0"], "at least 1. Received: 0"),
-        (["pretrain-mlm", "--rate", "2"], "--rate must be between"),
+        (["pretrain-mlm", "--rate", "2"], "--rate must be above 0"),
         (["pretrain-mlm", "--sequence-length", "1024"], "from 5 to 512"),
         (["train-image", "--augment", "spin"], "spin"),
     ],

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import kbig
 from kbig.data import SPECIAL_TOKENS
-from kbig.data import masked_batches
+from kbig.data import mixed_batches
 from kbig.data import train_vocabulary
 from kbig.errors import DataError
 from kbig.errors import GateError
@@ -190,12 +190,12 @@ def test_every_step_is_taken_once(options, tmp_path, monkeypatch):
     streams = []
 
     def recorded(*arguments, **options):
-        stream = masked_batches(*arguments, **options)
+        stream = mixed_batches(*arguments, **options)
         first = next(stream.take(1).as_numpy_iterator())
         streams.append((options, first[0]["token_ids"], first[2].sum(1)))
         return stream
 
-    monkeypatch.setattr(kbig.data, "masked_batches", recorded)
+    monkeypatch.setattr(kbig.data, "mixed_batches", recorded)
     model, fitted = fit(config, start, rows, tmp_path)
     assert model.optimizer.iterations.numpy() == fitted.steps == total
     # The schedule ends with the last step, at zero.
