@@ -111,13 +111,25 @@ def runtime(config: TrainConfig, xla_pays_on_cpu: bool = False):
     )
 
 
-def shared_batch(batch_size: int, rows: int, runtime) -> int:
+def shared_batch(
+    batch_size: int, rows: int, runtime, bucketed: bool = False
+) -> int:
     """A batch that replicas can share evenly.
 
     Keras averages the first batch over the replicas, which fails when one
     of them has fewer rows.
+
+    Args:
+        batch_size: rows that were asked for.
+        rows: that there are.
+        runtime: with the number of replicas.
+        bucketed: whether the rows go into the buckets of
+            `kbig.data.bucketed_batches`, three at most. Then a batch must
+            not be larger than the largest, so that a full one comes first.
     """
     replicas = runtime.num_replicas
+    if bucketed and replicas > 1:
+        rows = -(-rows // 3)
     return max(1, min(batch_size, rows) // replicas) * replicas
 
 

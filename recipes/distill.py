@@ -209,7 +209,10 @@ def _unlabelled(config: Config, dataset) -> list[str]:
 
 def _fit(config, runtime, student: Reader, learner, lessons, run):
     rows = len(lessons["train"][0])
-    batch_size = common.shared_batch(config.batch_size, rows, runtime)
+    batch_size, validation_batch_size = (
+        common.shared_batch(size, len(lessons[split][0]), runtime, True)
+        for size, split in ((config.batch_size, "train"), (128, "validation"))
+    )
     train = student.batches(
         *lessons["train"],
         batch_size,
@@ -231,7 +234,9 @@ def _fit(config, runtime, student: Reader, learner, lessons, run):
         )
         history = learner.fit(
             train,
-            validation_data=student.batches(*lessons["validation"], 128),
+            validation_data=student.batches(
+                *lessons["validation"], validation_batch_size
+            ),
             epochs=config.epochs,
             callbacks=kbig.training.run_callbacks(run.directory, throughput),
             verbose=common.fit_verbosity(),

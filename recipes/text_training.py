@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 import kbig
+from kbig.errors import UsageError
 from recipes import common
+from recipes import text_batches
 from recipes import text_tasks
 
 # Peak learning rates for a model 128 wide; wider ones take less.
@@ -100,8 +102,11 @@ def prepared(material: Material, start: Callable, method: str) -> tuple:
     Raises:
         UsageError: an option is out of its range.
     """
-    runtime = common.runtime(material.config, xla_pays_on_cpu=True)
-    options = _method_options(material.config, method)
+    config = material.config
+    if _has_features(material, method):
+        config = _on_one_device(config)
+    runtime = common.runtime(config, xla_pays_on_cpu=True)
+    options = _method_options(config, method)
     with runtime.scope():
         model = material.build(start())
         return runtime, kbig.tuning.prepare(model, method, **options)
@@ -121,9 +126,7 @@ def train(
     config, judge = material.config, material.judge
     runtime, tuning = prepared(material, start, method)
     print(tuning)
-    fit = _fit_on_features if method == "frozen" else _fit
-    if material.dataset.info.kind == "tags":
-        fit = _fit  # A vector a token would not fit into memory.
+    fit = _fit_on_features if _has_features(material, method) else _fit
     history, speed = fit(material, tuning, runtime, directory)
     texts, labels = material.dataset.arrays("test")
     outputs = judge.predict(
@@ -156,7 +159,7 @@ def _method_options(config, method: str) -> dict:
 
 def _fit(material, tuning, runtime, directory):
     config = material.config
-    train, validation = _batches(material, runtime)
+    train, validation = text_batches.batches(material, runtime)
     steps = int(train.cardinality())
     rate = peak_rate(config, tuning.model, tuning.method)
     rows = min(config.batch_size, material.dataset.info.sizes["train"] / steps)
@@ -175,8 +178,8 @@ def _fit(material, tuning, runtime, directory):
     def fit(initial_epoch, epochs):
         is_last = epochs == config.epochs
         callbacks = [
-            _metric_of_texts(material, tuning.model),
-            *(_early_stopping(material) if is_last else ()),
+            text_batches.metric_of_texts(material, tuning.model),
+            *(text_batches.early_stopping(material) if is_last else ()),
             *kbig.training.run_callbacks(
                 directory, throughput, append=initial_epoch > 0
             ),
@@ -203,91 +206,60 @@ def _fit_on_features(material, tuning, runtime, directory):
     train, validation = (
         kbig.tuning.features(encoder, batches, common.fit_verbosity() == 1)
         # Computed once, so that a row left out would never be seen.
-        for batches in _batches(material, runtime, drop_remainder=False)
+        for batches in text_batches.batches(
+            material, runtime, drop_remainder=False
+        )
     )
     rows, batch_size = len(train[0]), config.batch_size
     total = -(-rows // batch_size) * config.epochs
     rate = peak_rate(config, tuning.model, tuning.method)
     throughput = kbig.training.Throughput(min(rows, batch_size))
+    validation_batches = _arrays(validation, 128)
+
+    def predict():
+        return head.predict(validation_batches, verbose=0)
+
     with runtime.scope():
         optimizer = kbig.training.adamw(
             kbig.training.WarmupLinear(rate, total // 10, total),
             config.weight_decay,
         )
         text_tasks.compile(material.task, head, optimizer, False)
-    x, y, *weights = train
-    history = head.fit(
-        x,
-        y,
-        batch_size=batch_size,
-        sample_weight=weights[0] if weights else None,
-        validation_data=validation,
-        epochs=config.epochs,
-        callbacks=[
-            _validation_metric(
-                material,
-                lambda: head.predict(validation[0], 128, verbose=0),
-                validation[1],
-            ),
-            *_early_stopping(material),
-            *kbig.training.run_callbacks(directory, throughput),
-        ],
-        verbose=common.fit_verbosity(),
-    )
+        history = head.fit(
+            _arrays(train, batch_size, shuffle=True, seed=config.seed),
+            validation_data=validation_batches,
+            epochs=config.epochs,
+            callbacks=[
+                text_batches.metric_of_outputs(
+                    material, predict, validation[1]
+                ),
+                *text_batches.early_stopping(material),
+                *kbig.training.run_callbacks(directory, throughput),
+            ],
+            verbose=common.fit_verbosity(),
+            shuffle=False,
+        )
     return history.history, throughput.report()
 
 
-def _batches(material, runtime, drop_remainder: bool = True):
-    config, dataset = material.config, material.dataset
-    texts, labels = dataset.arrays("train")
-    many = len(texts) >= 20 * config.batch_size
-    make = material.task.batches
-    return make(
-        texts,
-        labels,
-        common.shared_batch(config.batch_size, len(texts), runtime),
-        material.tokenizer,
-        config.sequence_length,
-        shuffle=True,
-        seed=config.seed,
-        # XLA compiles each shape of a batch anew; replicas share evenly.
-        drop_remainder=drop_remainder and many,
-        **material.class_weights(),
-    ), make(
-        *dataset.arrays("validation"),
-        128,
-        material.tokenizer,
-        config.sequence_length,
-    )
+def _has_features(material, method: str) -> bool:
+    """Whether a head is trained on what is computed once."""
+    # A vector a token would not fit into memory.
+    return method == "frozen" and material.dataset.info.kind != "tags"
 
 
-def _metric_of_texts(material, model):
-    texts, labels = material.dataset.arrays("validation")
-    length = material.config.sequence_length
-
-    def predict():
-        return material.judge.predict(model, texts, material.tokenizer, length)
-
-    return _validation_metric(material, predict, labels)
-
-
-def _validation_metric(material, predict, labels):
-    return kbig.evaluation.ValidationMetric(
-        material.judge, predict, labels, material.dataset.info.class_names
-    )
-
-
-def _early_stopping(material) -> list:
-    import keras
-
-    if not material.config.patience:
-        return []
-    return [
-        keras.callbacks.EarlyStopping(
-            f"val_{material.judge.metric}",
-            mode="max",
-            patience=material.config.patience,
-            restore_best_weights=True,
-            verbose=1,
+def _on_one_device(config):
+    """A head is too small to share, and so are its rows."""
+    if config.strategy not in ("auto", "none"):
+        raise UsageError(
+            "--method frozen trains a head on one device. Received: "
+            f"--strategy {config.strategy}. Leave it out."
         )
-    ]
+    return dataclasses.replace(config, strategy="none")
+
+
+def _arrays(arrays, batch_size: int, **options):
+    import tensorflow as tf
+
+    rows = tf.data.Dataset.from_tensor_slices(arrays)
+    return kbig.data.batches(rows, batch_size, **options)

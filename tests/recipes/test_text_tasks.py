@@ -12,6 +12,7 @@ import kbig
 from kbig import data
 from kbig import models
 from kbig import training
+from kbig.errors import UsageError
 from kbig.tuning import features
 from kbig.tuning import head_on_features
 from recipes import common
@@ -115,3 +116,46 @@ def test_a_head_on_features_sees_every_row(tmp_path, monkeypatch):
     text_training.train(material, start, "frozen", tmp_path)
     sizes = dataset.info.sizes
     assert computed == [sizes["train"], sizes["validation"]]
+
+
+@pytest.mark.parametrize(
+    "rows, replicas, bucketed, batch",
+    [
+        (1000, 1, True, 128),
+        (100, 1, True, 100),
+        (1000, 2, True, 128),
+        # One of three buckets has 34 of 100 rows or more.
+        (100, 2, True, 34),
+        (100, 2, False, 100),
+        (99, 2, False, 98),
+        (7, 4, True, 4),
+        (1, 2, True, 2),
+    ],
+)
+def test_a_first_batch_that_replicas_share(rows, replicas, bucketed, batch):
+    runtime = types.SimpleNamespace(num_replicas=replicas)
+    assert common.shared_batch(128, rows, runtime, bucketed) == batch
+
+
+@pytest.mark.slow
+def test_replicas_validate_on_few_rows(tmp_path):
+    lines = [f"{'word ' * (1 + n % 40)}{n},{n % 2}" for n in range(230)]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["text,label", *lines]), "utf-8")
+    config = finetune.Config(
+        data=str(table),
+        strategy="mirrored",
+        epochs=1,
+        baseline=False,
+        out=str(tmp_path / "run"),
+    )
+    sizes = data.load(str(table)).info.sizes
+    assert sizes["validation"] < 128
+    assert finetune.run(config).metrics["test_loss"] > 0
+    with pytest.raises(UsageError, match="frozen.*--strategy mirrored"):
+        finetune.run(
+            dataclasses.replace(
+                config, method="frozen", out=str(tmp_path / "frozen")
+            )
+        )
+    assert not (tmp_path / "frozen").exists()
