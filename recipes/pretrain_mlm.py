@@ -75,7 +75,7 @@ class Config(TrainConfig):
     steps: int = option(0, "steps instead of passes", minimum=0)
     batch_size: int = option(32, "rows of a step", minimum=1)
     learning_rate: float = option(
-        1e-3, "peak, after a warm-up of a tenth", minimum=1e-9
+        0.0, "peak, after a warm-up of a tenth; 0: by width", minimum=0
     )
     weight_decay: float = option(0.01, "of AdamW", minimum=0)
 
@@ -153,6 +153,7 @@ def _resolved(config: Config, start) -> Config:
         )
     return dataclasses.replace(
         config,
+        learning_rate=pretrain_model.peak_rate(config, start.backbone),
         vocabulary_size=len(start.words.vocabulary),
         lowercase=start.words.lowercase,
         strip_accents=start.words.strip_accents,

@@ -13,6 +13,8 @@ from recipes.pretrain_data import Words
 from recipes.pretrain_rows import Rows
 
 _CURVE_POINTS = 4
+# Peak learning rate of a BERT so wide; wider ones take less.
+_RATE, _WIDTH = 3e-3, 128
 _EVALUATION = {"rate": 0.15, "masking": "token"}
 
 
@@ -59,6 +61,17 @@ def start(config, corpus: Corpus) -> Start:
     else:
         words = Words(*common.new_vocabulary(corpus.train, config))
     return Start(words, kbig.models.bert(config.size, len(words.vocabulary)))
+
+
+def peak_rate(config, backbone) -> float:
+    """The learning rate that was asked for, or one that suits the width.
+
+    What goes on from a pretrained model must not forget it: a third.
+    """
+    if config.learning_rate:
+        return config.learning_rate
+    rate = _RATE * min(1.0, (_WIDTH / backbone.hidden_dim) ** 2)
+    return rate / 3 if config.from_ else rate
 
 
 def model(start: Start, config, frequencies: np.ndarray):

@@ -153,9 +153,9 @@ def material(texts, **options):
     """What `pretrain_model.fit` takes of some documents, and the model."""
     vocabulary = train_vocabulary(texts, 150)
     words = pretrain_data.Words(vocabulary, True, True)
-    config = pretrain_mlm.Config(
-        **{"sequence_length": 16, "batch_size": 8, "xla": "off", **options}
-    )
+    given = {"sequence_length": 16, "batch_size": 8, "xla": "off"}
+    given["learning_rate"] = 1e-3
+    config = pretrain_mlm.Config(**given | options)
     backbone = kbig.models.bert(SMALL, len(vocabulary))
     start = pretrain_model.Start(words, backbone)
     tokenizer = kbig.data.tokenizer(*vars(words).values())
@@ -478,3 +478,20 @@ def test_packed_rows_are_as_long_as_their_texts_need():
     texts = np.array([512] * 2 + [256] * 4 + [64] * 40)
     wanted = (texts**2).sum() / texts.sum()
     assert pretrain_model._attended(rows.groups) == round(wanted)
+
+
+@pytest.mark.parametrize(
+    "width, options, rate",
+    [
+        (128, {}, 3e-3),
+        (64, {}, 3e-3),
+        (768, {}, 3e-3 / 36),
+        (384, {"from_": "bert"}, 1e-3 / 9),
+        (768, {"learning_rate": 1e-4}, 1e-4),
+        (768, {"learning_rate": 1e-4, "from_": "bert"}, 1e-4),
+    ],
+)
+def test_wider_models_learn_more_slowly(width, options, rate):
+    config = pretrain_mlm.Config(**options)
+    backbone = types.SimpleNamespace(hidden_dim=width)
+    assert pretrain_model.peak_rate(config, backbone) == pytest.approx(rate)
