@@ -114,7 +114,7 @@ def _from_run(source: str, path: pathlib.Path) -> Pretrained:
     model = run.load_model()
     backbone = models.copied_bert(model, keras.config.dtype_policy().name)
     names = {layer.name for layer in model.layers}
-    notes = () if "pooled_dense" in names else (_NO_POOLER,)
+    notes = () if "pooled_dense" in names else (NO_POOLER,)
     masked_lm = None
     if "masked_lm" in names:
         masked_lm = models.bert_masked_lm(backbone, "next_sentence" in names)
@@ -210,7 +210,8 @@ _SOURCES = (
     (_is_hugging_face, _from_hugging_face),
     (_is_preset, _from_preset),
 )
-_NO_POOLER = "It has no pooler: that layer starts at random."
+# The note on a source without one.
+NO_POOLER = "It has no pooler: that layer starts at random."
 
 
 def _config(path: pathlib.Path) -> Mapping | None:

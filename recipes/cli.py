@@ -172,7 +172,7 @@ def _add_option(parser, field: dataclasses.Field) -> None:
     default, metavar = field.default, "|".join(field.metadata["choices"])
     if isinstance(default, tuple):
         default = ",".join(map(str, default)) or "none"
-        metavar = metavar.replace("|", ",")
+        metavar = metavar.replace("|", ",") or f"{key.upper()},..."
     if default not in ("", None):
         about += f" (default {default})"
     metavar = metavar or key.upper()

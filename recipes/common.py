@@ -257,6 +257,9 @@ def finish(
         kbig.reporting.show(kbig.reporting.Table(title, ("", "value"), rows))
     if report is not None:
         kbig.reporting.show(*report.tables())
+        if failure is None:
+            for artefact in report.artefacts:
+                print(f"artefact: {artefact.path}")
     made_by = f"kbig {kbig.__version__}, recipe {run.recipe}"
     page = run.directory / "report.html"
     kbig.reporting.write_page(page, title, sections, footer=made_by)

@@ -41,10 +41,10 @@ class Config(TrainConfig):
     quick_values: ClassVar[dict] = {"epochs": 1, "limit": 2000, "augment": 1}
 
     data: str = option("wordnet-topics", "name or path of labelled texts")
-    text_column: str = option("", "column of the text in tables")
+    text_column: str = option("", "column in tables; default text")
     pair_column: str = option("", "column of a second text in tables")
-    label_column: str = option("", "column of the label in tables")
-    split_column: str = option("", "column of the split in tables")
+    label_column: str = option("", "column in tables; default label")
+    split_column: str = option("", "column in tables; default split")
     data_dir: str = option("", "folder of tensorflow-datasets")
     unlabelled: tuple[str, ...] = option(
         (), "further texts, which the teacher labels: names or paths"

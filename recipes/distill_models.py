@@ -104,14 +104,15 @@ def open_teacher(config):
 
 
 def check_classes(earlier, info) -> None:
-    """Raises unless teacher and data have the same classes.
+    """Raises unless teacher and data have the same classes and texts.
 
     Args:
         earlier: the run of the teacher.
         info: of the data.
 
     Raises:
-        UsageError: the classes differ, or their order does.
+        UsageError: the classes differ, or their order does; or one has
+            single texts and the other one pairs.
     """
     known, given = earlier.class_names, info.class_names
     if known != given:
@@ -121,6 +122,7 @@ def check_classes(earlier, info) -> None:
             f"{', '.join(given) or 'none'} of {info.name}. Take the data that "
             "the teacher was trained on, or train one on these."
         )
+    _check_pairs(earlier, info)
 
 
 def load_teacher(earlier) -> Reader:
@@ -249,3 +251,14 @@ def _check_apart(config) -> None:
                 f"--out {config.out} is also --{flag}, and would be emptied. "
                 "Pass another --out."
             )
+
+
+def _check_pairs(earlier, info) -> None:
+    pairs = earlier.config.get("pair_column"), info.shapes["x"]
+    kinds = ["pairs of texts" if x else "single texts" for x in pairs]
+    if kinds[0] != kinds[1]:
+        raise UsageError(
+            f"The teacher was trained on {kinds[0]}. Received: {info.name}, "
+            f"which is {kinds[1]}. Pass data such as the teacher's, with "
+            "--pair-column where they are pairs."
+        )

@@ -59,10 +59,10 @@ class Config(TrainConfig):
         "what labels of tables are; CoNLL files are tags",
         ("classification", "multilabel", "regression", "tags"),
     )
-    text_column: str = option("", "column of the text in tables")
+    text_column: str = option("", "column in tables; default text")
     pair_column: str = option("", "column of a second text")
-    label_column: str = option("", "column of the label in tables")
-    split_column: str = option("", "column of the split in tables")
+    label_column: str = option("", "column in tables; default label")
+    split_column: str = option("", "column in tables; default split")
     data_dir: str = option("", "folder of tensorflow-datasets")
     from_: str = option("", "run, Hugging Face directory or KerasHub preset")
     size: str = option(

@@ -42,8 +42,8 @@ class Config(TrainConfig):
     corpus: tuple[str, ...] = option(
         ("austen",), "names or paths; of labelled texts only the texts"
     )
-    text_column: str = option("", "column of the text in tables")
-    split_column: str = option("", "column of the split in tables")
+    text_column: str = option("", "column in tables; default text")
+    split_column: str = option("", "column in tables; default split")
     stream: bool = option(
         False, "hold neither text files nor rows of --objective mlm in memory"
     )
@@ -118,7 +118,7 @@ def run(config: Config) -> common.Outcome | None:
         ),
         common.run_details(config, runtime, model, *corpus.facts),
     ]
-    title = f"BERT {config.from_ or config.size}, pretrained"
+    title = f"BERT {config.from_ or config.size}, on held-out documents"
     return common.finish(run, title, metrics, sections)
 
 

@@ -191,8 +191,9 @@ def _check_number(train: Rows, config) -> None:
         raise UsageError(
             f"The corpus fills {len(train)} rows of {config.sequence_length} "
             "tokens, less than one batch. Received: --batch-size "
-            f"{config.batch_size}. Add text, or lower --batch-size or "
-            "--sequence-length."
+            f"{config.batch_size}"
+            f"{f', --limit {config.limit}' if config.limit else ''}. Add "
+            "text, or lower --batch-size or --sequence-length."
         )
 
 

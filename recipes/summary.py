@@ -1,5 +1,6 @@
 """The numbers of metrics.json that a person wants to see first."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ _SUMMARY = {
     "persistence_mean_absolute_error": ("Persistence", None, ""),
     "ridge_mean_absolute_error": ("Ridge regression", None, ""),
     "test_loss": ("Test loss", None, ""),
+    "next_sentence_accuracy": ("Pairs told apart", "Percent", ""),
     "perplexity": ("Perplexity", None, "of hidden tokens"),
     "unigram_entropy": ("Unigram entropy", None, "the loss without context"),
     "tokens_per_second": ("Tokens a second", "", ""),
@@ -36,8 +38,13 @@ def summary(metrics: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
     return [
         (label, getattr(kbig.reporting, unit or "", _same)(metrics[key]), hint)
         for key, (label, unit, hint) in _SUMMARY.items()
-        if key in metrics
+        if key in metrics and not _is_nan(metrics[key])
     ]
+
+
+def _is_nan(value) -> bool:
+    """As of a speed, where a run was too short to measure it."""
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _same(value):

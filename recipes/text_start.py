@@ -46,7 +46,7 @@ def start(config, dataset) -> Start:
         UsageError: --from cannot be read.
     """
     if config.from_:
-        return _pretrained(config.from_)
+        return _pretrained(config)
     texts = text_tasks.TASKS[dataset.info.task].texts(
         dataset.arrays("train")[0]
     )
@@ -85,10 +85,13 @@ def row_length(config, texts, tokenizer, positions: int, whose: str) -> int:
     return length
 
 
-def _pretrained(source: str) -> Start:
+def _pretrained(config) -> Start:
+    source = config.from_
     found = kbig.pretrained.load(source)
     for note in found.notes:
-        print(note)
+        # Only one of the heads reads the pooler.
+        if note != kbig.pretrained.NO_POOLER or config.pooling == "cls":
+            print(f"{source}: {note}")
     return Start(
         found.vocabulary,
         found.lowercase,

@@ -113,8 +113,8 @@ def load_part(model: keras.Model, path: str | os.PathLike) -> Tuning:
     """Loads what `save_part` wrote onto the backbone it was trained on.
 
     Args:
-        model: with the same backbone and a head of the same shape, without
-            LoRA or adapters.
+        model: with the same backbone and a head of the same shape and
+            `pooling`, without LoRA or adapters.
         path: the file.
 
     Returns:
@@ -130,7 +130,8 @@ def load_part(model: keras.Model, path: str | os.PathLike) -> Tuning:
     Example:
     ```python
     backbone = kbig.pretrained.load("all-MiniLM-L6-v2").backbone
-    classifier = bert_classifier(backbone, num_classes=8)
+    # The recipes of kbig pool so, unless they are told otherwise.
+    classifier = bert_classifier(backbone, num_classes=8, pooling="mean")
     model = load_part(classifier, "topics.safetensors").model
     ```
     """
@@ -228,7 +229,8 @@ def _check_computations(model, metadata, path) -> None:
             f"{path} was trained in a model that computes otherwise: with "
             f"{sorted(expected - found)}. Received: a model with "
             f"{sorted(found - expected)}. Build the model as the one that "
-            "was trained."
+            "was trained: the same `pooling` (the recipes of kbig take "
+            '"mean"), activation and scale of the values.'
         )
 
 

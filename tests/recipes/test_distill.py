@@ -203,7 +203,16 @@ def test_a_narrower_student_starts_with_the_teacher_s_words():
 
 
 @pytest.fixture
-def pairs(tmp_path):
+def pairs(folder, tmp_path):
+    single = Run.open(folder / "teacher")
+    teacher = Run.create(
+        tmp_path / "teacher", "finetune", single.config | {"pair_column": "b"}
+    )
+    teacher.save_model(
+        single.load_model(),
+        vocabulary=single.vocabulary,
+        class_names=single.class_names,
+    )
     rows = [
         f"{text}\t{text} {number}\t{topic}"
         for number in range(40)
@@ -211,7 +220,21 @@ def pairs(tmp_path):
     ]
     path = tmp_path / "pairs.tsv"
     path.write_text("\n".join(["text\tsecond\tlabel", *rows]))
-    return ("--data", path, "--pair-column", "second", *RANDOM)
+    options = ("--pair-column", "second", "--from", teacher.directory)
+    return ("--data", path, *options, *RANDOM)
+
+
+@pytest.mark.parametrize("teacher_reads_pairs", [True, False])
+def test_a_teacher_of_pairs_teaches_pairs(
+    teacher_reads_pairs, pairs, folder, tmp_path, capsys
+):
+    data_only = ("--data", folder / "topics.tsv")
+    arguments = (*pairs[4:6], *data_only)
+    if not teacher_reads_pairs:
+        arguments = (*pairs[:4], "--from", folder / "teacher")
+    assert distil(folder, *arguments, out=tmp_path / "run") == 2
+    message = capsys.readouterr().err
+    assert "pairs of texts" in message and "single texts" in message
 
 
 def test_rows_too_short_for_pairs_are_refused(pairs, folder, tmp_path, capsys):
