@@ -13,6 +13,7 @@ from kbig import data
 from kbig import models
 from kbig.errors import DataError
 from kbig.errors import UsageError
+from kbig.models.hugging_face import NO_POOLER
 from kbig.models.hugging_face_files import read_json
 from kbig.runs import Run
 
@@ -210,8 +211,6 @@ _SOURCES = (
     (_is_hugging_face, _from_hugging_face),
     (_is_preset, _from_preset),
 )
-# The note on a source without one.
-NO_POOLER = "It has no pooler: that layer starts at random."
 
 
 def _config(path: pathlib.Path) -> Mapping | None:

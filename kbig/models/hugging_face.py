@@ -52,6 +52,8 @@ _FIXED = (
     ("is_decoder", False),
     ("add_cross_attention", False),
 )
+# The note on a source without one.
+NO_POOLER = "It has no pooler: that layer starts at random."
 _NOT_WEIGHTS = ("embeddings.position_ids",)
 
 
@@ -105,7 +107,7 @@ def load_hugging_face(directory: str | os.PathLike) -> Checkpoint:
     head = _if_any(names.masked_lm_tensors(sizes), stored)
     _check_tensors((*encoder, *pooler, *head), stored, directory)
     if not pooler:
-        notes.append("It has no pooler: that layer starts at random.")
+        notes.append(NO_POOLER)
     if head and not _is_tied(stored, encoder[0]):
         head = ()
         notes.append("Its head for masked tokens is not tied, and left out.")
