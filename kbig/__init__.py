@@ -6,6 +6,7 @@ __version__ = "0.1.0"
 
 _ROOMS = (
     "baselines",
+    "compression",
     "data",
     "errors",
     "evaluation",

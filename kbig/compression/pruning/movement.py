@@ -1,0 +1,111 @@
+"""Scores of movement pruning: whether weights move away from zero."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kbig.compression.pruning.targets import Kernel
+
+
+class Movement:
+    """Adds up minus weight times gradient of kernels while a model trains.
+
+    What was removed keeps its last value aside, goes on being scored by it,
+    and returns with it when its score has come to be high enough, as in the
+    paper.
+
+    Args:
+        kernels: to score. Make this in the scope of the model's strategy.
+
+    Reference:
+     - [Sanh et al., 2020](https://arxiv.org/abs/2005.07683)
+    """
+
+    def __init__(self, kernels: list[Kernel]):
+        self._kernels = kernels
+        # Each replica adds up its own; the sum over all is read.
+        self._scores = [
+            keras.Variable(
+                np.zeros(k.variable.shape, np.float32),
+                trainable=False,
+                dtype="float32",
+                name="movement",
+                synchronization="on_read",
+                aggregation="sum",
+            )
+            for k in kernels
+        ]
+        self._removed = [
+            keras.Variable(
+                np.zeros(k.variable.shape, np.float32),
+                trainable=False,
+                dtype="float32",
+                name="removed",
+            )
+            for k in kernels
+        ]
+        self._optimizer = None
+
+    def attach(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Has the optimizer hand over its gradients first."""
+        apply = optimizer.apply
+        places = {id(k.variable): n for n, k in enumerate(self._kernels)}
+
+        def scored(grads, trainable_variables=None):
+            variables = trainable_variables
+            if variables is None:
+                variables = optimizer._trainable_variables
+            for gradient, variable in zip(grads, variables):
+                if id(variable) in places and gradient is not None:
+                    self._add(places[id(variable)], gradient)
+            return apply(grads, trainable_variables)
+
+        optimizer.apply = scored
+        self._optimizer = optimizer
+
+    def detach(self) -> None:
+        """Gives the optimizer back its own method."""
+        if self._optimizer is not None:
+            del self._optimizer.apply
+            self._optimizer = None
+
+    def scores(self, number: int) -> np.ndarray:
+        """What a kernel's weights have come to: float32 of its shape."""
+        return np.asarray(ops.convert_to_numpy(self._scores[number]))
+
+    def exchange(self, number: int, weight: np.ndarray, mask: np.ndarray):
+        """Puts what is removed aside, and takes back what returns.
+
+        Args:
+            number: of the kernel.
+            weight: its value, 0 where it was removed before.
+            mask: bool, False where it is to be removed now.
+
+        Returns:
+            The new value.
+        """
+        whole = weight + self._removed[number].numpy()
+        self._removed[number].assign(np.where(mask, 0, whole))
+        return np.where(mask, whole, 0)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that it knows, as arrays by name."""
+        arrays = {}
+        for number, removed in enumerate(self._removed):
+            arrays[f"scores_{number}"] = self.scores(number)
+            arrays[f"removed_{number}"] = removed.numpy()
+        return arrays
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Takes over what `state` gave."""
+        for number, removed in enumerate(self._removed):
+            self._scores[number].assign(arrays[f"scores_{number}"])
+            removed.assign(arrays[f"removed_{number}"])
+
+    def _add(self, number: int, gradient) -> None:
+        import tensorflow as tf
+
+        gradient = ops.cast(tf.convert_to_tensor(gradient), "float32")
+        weight = ops.cast(self._kernels[number].variable, "float32")
+        whole = weight + self._removed[number]
+        self._scores[number].assign_sub(gradient * whole)

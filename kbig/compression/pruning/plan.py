@@ -1,0 +1,218 @@
+"""Which kernels of a model are pruned, by which schedules."""
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from kbig.compression.pruning import patterns
+from kbig.compression.pruning import schedules
+from kbig.compression.pruning import targets
+from kbig.compression.pruning.masks import global_masks
+from kbig.errors import UsageError
+
+Sparsity = float | Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the caller of `Pruner` asks for, checked.
+
+    Args:
+        sparsity: by name pattern; a number or a schedule.
+        pattern: in which weights are removed.
+        is_global: whether all kernels are ranked together.
+        is_named: whether the name patterns are the caller's.
+        embeddings: whether embeddings are pruned, too.
+    """
+
+    sparsity: Mapping[str, Sparsity]
+    pattern: patterns.Pattern
+    is_global: bool
+    is_named: bool
+    embeddings: bool
+
+    def choose(self, model: keras.Model) -> tuple[list, list, dict]:
+        """Finds the kernels of a model.
+
+        Returns:
+            Kernels, the number or schedule of each, and by layer why others
+            are left alone.
+
+        Raises:
+            UsageError: there are none, a pattern means none, or one that is
+                named cannot hold the pattern.
+        """
+        kernels, left_alone = targets.find(model, self.embeddings)
+        if not self.is_named:
+            left_alone |= self._obstacles(kernels)
+            kernels = [k for k in kernels if k.layer not in left_alone]
+        if not kernels:
+            reasons = "; ".join(f"{k}: {v}" for k, v in left_alone.items())
+            raise UsageError(
+                "The model has no weights that can be pruned. Received: model="
+                f"{model.name!r}{', where ' if reasons else ''}{reasons}. Pass "
+                "one with trainable Dense, convolutional or recurrent layers."
+            )
+        named = targets.choose(kernels, tuple(self.sparsity), left_alone)
+        self._check_holds(named)
+        if self.is_named:
+            left_alone |= {
+                kernel.layer: "was not named"
+                for kernel in kernels
+                if kernel not in named
+            }
+        return named, [self._sparsity_of(k) for k in named], left_alone
+
+    def masks(
+        self,
+        kernels: Sequence[targets.Kernel],
+        scores: Mapping[int, np.ndarray],
+        sparsities: Mapping[int, float],
+    ) -> dict[int, np.ndarray]:
+        """Which weights stay.
+
+        Args:
+            kernels: all.
+            scores: by number of a kernel, shaped as its weight.
+            sparsities: likewise.
+
+        Returns:
+            A bool mask for each kernel that has a sparsity.
+        """
+        if self.is_global:
+            sparsity = next(iter(sparsities.values()))
+            found = global_masks(list(scores.values()), sparsity)
+            return dict(zip(scores, found))
+        found = {}
+        for number, sparsity in sparsities.items():
+            kernel = kernels[number]
+            matrix = kernel.to_matrix(scores[number])
+            mask = self.pattern.mask(matrix, sparsity, kernel.run)
+            found[number] = kernel.from_matrix(mask)
+        return found
+
+    def _sparsity_of(self, kernel) -> Sparsity:
+        return next(
+            sparsity
+            for pattern, sparsity in self.sparsity.items()
+            if targets.matches(kernel, [pattern])
+        )
+
+    def _obstacles(self, kernels) -> dict[str, str]:
+        found = {
+            k.layer: self.pattern.obstacle(*k.shape, k.run) for k in kernels
+        }
+        return {
+            layer: f"cannot hold {self.pattern}: {why}"
+            for layer, why in found.items()
+            if why
+        }
+
+    def _check_holds(self, kernels) -> None:
+        for layer, why in self._obstacles(kernels).items():
+            raise UsageError(
+                f"{layer} {why}. Received: pattern={str(self.pattern)!r}. "
+                "Leave it out of the name patterns, or pass another pattern."
+            )
+
+
+def request(
+    sparsity: Sparsity | Mapping[str, Sparsity] | None,
+    pattern: str | tuple[int, int],
+    scope: str,
+    layers: str | Sequence[str] | None,
+    embeddings: bool,
+) -> Request:
+    """Checks what the caller of `Pruner` asks for; the arguments are its.
+
+    Raises:
+        UsageError: as of `Pruner`.
+    """
+    pattern = patterns.parse(pattern)
+    is_many_of_n = isinstance(pattern, patterns.ManyOfN)
+    if sparsity is None and is_many_of_n:
+        sparsity = pattern.sparsity
+    names = _names(sparsity, layers)
+    is_mapping = isinstance(sparsity, Mapping)
+    by_name = dict(sparsity) if is_mapping else dict.fromkeys(names, sparsity)
+    for value in by_name.values():
+        if not callable(value):
+            schedules.check_sparsity(value)
+        if is_many_of_n:
+            _check_amount(value, pattern)
+    if scope not in ("layer", "global"):
+        raise UsageError(
+            'Weights are ranked by "layer", or by one "global" threshold. '
+            f"Received: scope={scope!r}. Pass one of them."
+        )
+    if scope == "global" and (str(pattern) != "unstructured" or is_mapping):
+        raise UsageError(
+            "One threshold for all layers needs unstructured pruning and one "
+            f'sparsity. Received: scope="global", pattern={str(pattern)!r}, '
+            f'sparsity={sparsity!r}. Pass scope="layer".'
+        )
+    is_named = is_mapping or layers is not None
+    return Request(by_name, pattern, scope == "global", is_named, embeddings)
+
+
+def due_updates(
+    sparsities: Sequence[Sparsity], first: int, last: int
+) -> list[tuple[int, dict[int, float]]]:
+    """All updates of a run.
+
+    Args:
+        sparsities: of each kernel; a number is scheduled over the run.
+        first: step of the optimizer before the run.
+        last: step after it.
+
+    Returns:
+        Steps, rising, and by kernel's number the sparsity then.
+
+    Raises:
+        UsageError: a schedule ends after the run does.
+    """
+    by_step: dict[int, dict[int, float]] = {}
+    known: dict[int, list] = {}
+    for number, sparsity in enumerate(sparsities):
+        if id(sparsity) not in known:
+            schedule = sparsity
+            if not callable(sparsity):
+                schedule = schedules.over_run(sparsity, first, last)
+            known[id(sparsity)] = schedules.updates(schedule, last)
+        for step, value in known[id(sparsity)]:
+            by_step.setdefault(step, {})[number] = value
+    return sorted(by_step.items())
+
+
+def _names(sparsity, layers) -> tuple[str, ...]:
+    if layers is None:
+        return ("*",)
+    if isinstance(sparsity, Mapping):
+        raise UsageError(
+            "A mapping of sparsities names the layers itself. Received: "
+            f"sparsity={dict(sparsity)!r}, layers={layers!r}. Pass one of them."
+        )
+    names = (layers,) if isinstance(layers, str) else tuple(layers)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UsageError(
+            "`layers` must be name patterns. "
+            f'Received: layers={layers!r}. Pass ["conv_*"], for example.'
+        )
+    return names
+
+
+def _check_amount(sparsity: Sparsity, pattern: patterns.ManyOfN) -> None:
+    amount = sparsity
+    if callable(sparsity):
+        end = getattr(sparsity, "end_step", -1)
+        amount = schedules.sparsity_at(sparsity, max(end, 0))
+    if abs(amount - pattern.sparsity) > 1e-6:
+        raise UsageError(
+            f"The pattern {pattern} is a sparsity of {pattern.sparsity:g}. "
+            f"Received: sparsity={amount:g}. Leave it out, or pass a pattern "
+            "that amounts to it."
+        )

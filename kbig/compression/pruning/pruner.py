@@ -1,0 +1,322 @@
+"""Pruning while a model is fitted, as a callback."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from kbig.compression.pruning import masks
+from kbig.compression.pruning.masked import MaskedWeights
+from kbig.compression.pruning.movement import Movement
+from kbig.compression.pruning.plan import Sparsity
+from kbig.compression.pruning.plan import due_updates
+from kbig.compression.pruning.plan import request
+from kbig.compression.pruning.report import PruningReport
+from kbig.compression.pruning.report import measured
+from kbig.compression.pruning.report import report_of
+from kbig.errors import UsageError
+
+
+class Pruner(keras.callbacks.Callback):
+    """Prunes any Keras model while `fit` trains it.
+
+    Weights are removed step by step, and held at zero inside the training
+    step. When `fit` ends the model is what it was, with zeros in it: there is
+    nothing to strip, and it is saved and loaded as ever.
+
+    Kernels of Dense, EinsumDense, convolutional, separable and recurrent
+    layers are pruned, in nested models and in layers within layers, such as
+    attention. Biases, normalization, depthwise kernels and what is not
+    trained are left alone. Zeros that a kernel has at the start stay, unless
+    they are more than it shall have: a run that was interrupted, saved and
+    loaded goes on with what it had removed.
+
+    Place it before callbacks that save or evaluate. A callback that keeps the
+    best of all epochs may keep one from before anything was removed.
+
+    Args:
+        sparsity: the share of each kernel to remove, in [0, 1), spread over
+            the middle of the run, so that three tenths of it are left to
+            recover in; or a schedule: TFMOT's `PolynomialDecay` and
+            `ConstantSparsity`, or `PolynomialSparsity`, which count steps of
+            the optimizer; or a mapping of either by name pattern, of which
+            the first that matches counts. None with an "m:n" pattern, which
+            says it.
+        pattern: "unstructured"; "2:4" and the like, so many zeros in every so
+            many neighbouring inputs of an output; `(rows, columns)` or "4x1"
+            and the like, blocks of the kernel as a matrix of inputs, among
+            them the positions of a convolution, and outputs.
+        scope: "layer" prunes every kernel to the sparsity; "global" ranks the
+            weights of all together.
+        layers: name patterns, as "encoder_*", of layers or of parts of their
+            paths; None takes all.
+        embeddings: whether embeddings are pruned, too.
+        method: "magnitude" removes the smallest weights; "movement" those
+            that training moves towards zero, for fine-tuning a pretrained
+            model to a high sparsity.
+
+    Raises:
+        UsageError: an argument is out of its range; in `fit`, before the
+            first step and with the model as it was: the model is not built,
+            a pattern matches nothing, a kernel cannot hold the pattern, or a
+            schedule ends after the run.
+
+    Example:
+    ```python
+    pruner = Pruner(0.8)
+    model.fit(x, y, epochs=10, callbacks=[pruner])
+    print(pruner.report())
+    ```
+
+    Reference:
+     - [Zhu and Gupta, 2017](https://arxiv.org/abs/1710.01878)
+     - [Sanh et al., 2020](https://arxiv.org/abs/2005.07683)
+    """
+
+    def __init__(
+        self,
+        sparsity: Sparsity | Mapping[str, Sparsity] | None = None,
+        pattern: str | tuple[int, int] = "unstructured",
+        *,
+        scope: str = "layer",
+        layers: str | Sequence[str] | None = None,
+        embeddings: bool = False,
+        method: str = "magnitude",
+    ):
+        super().__init__()
+        self._request = request(sparsity, pattern, scope, layers, embeddings)
+        if method not in ("magnitude", "movement"):
+            raise UsageError(
+                'Weights are chosen by "magnitude" or "movement". Received: '
+                f"method={method!r}. Pass one of them."
+            )
+        self.method = method
+        self._weights = self._movement = self._loaded = None
+        self._is_running = False
+
+    def report(self) -> PruningReport:
+        """Looks at the weights as they are now.
+
+        Returns:
+            By weight: shape, pattern, target, sparsity, and bytes.
+
+        Raises:
+            UsageError: `fit` has not begun yet.
+
+        Example:
+        ```python
+        print(pruner.report())
+        ```
+        """
+        self._check_has_begun("A report")
+        rows = [
+            measured(
+                kernel.name,
+                ops.convert_to_numpy(kernel.variable),
+                str(self._request.pattern),
+                self._targets[number],
+            )
+            for number, kernel in enumerate(self._kernels)
+        ]
+        return report_of(rows, self._left_alone, self._request.pattern.speed)
+
+    def save_state(self, path: str | os.PathLike) -> None:
+        """Writes what movement pruning must know to go on in another process.
+
+        Pruning by magnitude goes on from the zeros of the saved model alone.
+
+        Args:
+            path: an .npz file to write or replace.
+
+        Raises:
+            UsageError: `fit` has not begun yet, or the method is "magnitude".
+
+        Example:
+        ```python
+        model.save("half.keras")
+        pruner.save_state("half.npz")
+        ```
+        """
+        self._check_has_begun("Scores")
+        if self._movement is None:
+            raise UsageError(
+                "Only movement pruning has scores to save. Received: "
+                f"method={self.method!r}. Save the model: its zeros are all "
+                "that magnitude pruning goes on from."
+            )
+        with open(path, "wb") as file:
+            np.savez(file, **self._movement.state())
+
+    def load_state(self, path: str | os.PathLike) -> None:
+        """Reads what `save_state` wrote; `fit` then goes on from it.
+
+        Args:
+            path: the file.
+
+        Example:
+        ```python
+        pruner = Pruner(0.9, method="movement")
+        pruner.load_state("half.npz")
+        ```
+        """
+        with np.load(path, allow_pickle=False) as arrays:
+            self._loaded = dict(arrays)
+
+    def on_train_begin(self, logs=None):
+        """Forgets a run that was interrupted."""
+        self._end()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begins with the first epoch of a run."""
+        # Not before: callbacks that restore a run do so as it begins.
+        if not self._is_running:
+            self._begin(epoch)
+        self._before = self._step()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Removes weights when it is time."""
+        # A step of the optimizer takes a batch at least. Only when one may be
+        # due is it worth to ask the device.
+        if self._due and self._before + batch + 1 >= self._due[0][0]:
+            self._update()
+
+    def on_test_begin(self, logs=None):
+        """Holds the averages of the optimizer at zero, too."""
+        if self._is_running:
+            self._weights.hold(self.model.optimizer)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Holds the averages of the optimizer at zero, too."""
+        self._weights.hold(self.model.optimizer)
+
+    def on_train_end(self, logs=None):
+        """Leaves the model as it was, but for its zeros."""
+        if not self._is_running:
+            return
+        self._weights.hold(self.model.optimizer)
+        self._end()
+        if self._due:
+            warnings.warn(
+                f"Training stopped at step {self._step()}, before the last "
+                f"weights were to be removed at step {self._due[-1][0]}. The "
+                "report says what sparsity was reached.",
+                stacklevel=2,
+            )
+
+    def _begin(self, epoch: int) -> None:
+        """Checks everything, then makes the masks part of the step."""
+        kernels, sparsities, left_alone = self._request.choose(self.model)
+        start = self._step()
+        due = due_updates(sparsities, *self._run(epoch, start))
+        self._check_scores(due[0][0] if due else start, start)
+        with self.model.distribute_strategy.scope():
+            weights = MaskedWeights(kernels)
+            movement = None
+            if self.method == "movement":
+                movement = self._scored(kernels)
+        self._kernels, self._left_alone = kernels, left_alone
+        self._weights, self._movement = weights, movement
+        self._targets = {n: s for _, now in due for n, s in now.items()}
+        for number in range(len(kernels)):
+            self._keep_zeros(number)
+        weights.attach()
+        if movement is not None:
+            movement.attach(_inner(self.model.optimizer))
+        # Steps that were traced before know of no constraint.
+        self.model.make_train_function(force=True)
+        self._due = [(step, now) for step, now in due if step >= start]
+        self._is_running = True
+        self._update()
+
+    def _end(self) -> None:
+        if self._is_running:
+            self._weights.detach()
+            if self._movement is not None:
+                self._movement.detach()
+            self.model.train_function = None
+        self._is_running = False
+
+    def _run(self, epoch: int, start: int) -> tuple[int, int]:
+        """The steps of the optimizer before and after the whole run.
+
+        A run that goes on in a later epoch began before it; an optimizer that
+        was used before has steps that are not of this run.
+        """
+        steps = self.params.get("steps")
+        if not steps:
+            raise UsageError(
+                "`fit` must know how many steps an epoch has, to prune over "
+                f"the run. Received: steps_per_epoch={steps}. Pass "
+                "`steps_per_epoch`."
+            )
+        batches = _inner(self.model.optimizer).gradient_accumulation_steps or 1
+        done = start - epoch * steps // batches
+        first = 0 if 0 <= done < max(1, steps // batches) else done
+        return first, first + self.params["epochs"] * steps // batches
+
+    def _scored(self, kernels) -> Movement:
+        movement = Movement(kernels)
+        if self._loaded is not None:
+            movement.restore(self._loaded)
+        return movement
+
+    def _keep_zeros(self, number: int) -> None:
+        value = self._weights.value(number)
+        mask = value != 0
+        if np.count_nonzero(mask) < masks.kept(
+            mask.size, self._targets[number]
+        ):
+            mask = np.ones(mask.shape, bool)
+        self._weights.assign(number, mask, value)
+
+    def _update(self) -> None:
+        """Does what has come due."""
+        step, now = self._step(), {}
+        while self._due and self._due[0][0] <= step:
+            now |= self._due.pop(0)[1]
+        if not now:
+            return
+        scores = {number: self._scores(number) for number in now}
+        found = self._request.masks(self._kernels, scores, now)
+        for number, mask in found.items():
+            value = self._weights.value(number)
+            if self._movement is None:
+                mask &= self._weights.mask(number)
+            else:
+                value = self._movement.exchange(number, value, mask)
+            self._weights.assign(number, mask, value)
+
+    def _scores(self, number: int) -> np.ndarray:
+        if self._movement is None:
+            return np.abs(self._weights.value(number))
+        return self._movement.scores(number)
+
+    def _step(self) -> int:
+        return int(ops.convert_to_numpy(self.model.optimizer.iterations))
+
+    def _check_scores(self, first: int, start: int) -> None:
+        is_resumed = self.method == "movement" and start > first
+        if is_resumed and self._loaded is None:
+            raise UsageError(
+                "Movement pruning that goes on needs the scores it had. "
+                f"Received: a schedule that began at step {first}, at step "
+                f"{start} of the optimizer. Call `load_state` with what "
+                "`save_state` wrote, or compile the model anew."
+            )
+
+    def _check_has_begun(self, what: str) -> None:
+        if self._weights is None:
+            raise UsageError(
+                f"{what} can be had once `fit` has begun. Received: a Pruner "
+                "that no `fit` has called. Pass it to `fit` as a callback "
+                "first."
+            )
+
+
+def _inner(optimizer):
+    """The optimizer that takes the steps, behind the scaling of the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)

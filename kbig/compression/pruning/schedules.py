@@ -1,0 +1,171 @@
+"""When weights are removed, and how many by then."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from kbig.errors import UsageError
+
+# What `Pruner(0.8)` does with a run: it begins after a fifth, and leaves three
+# tenths to recover in, with so many updates between.
+_BEGIN, _END, _UPDATES = 0.2, 0.7, 30
+
+
+@dataclasses.dataclass(frozen=True)
+class PolynomialSparsity:
+    """Removes many weights at first and few at last.
+
+    Args:
+        final_sparsity: what it comes to, in [0, 1).
+        begin_step: of the optimizer, where it is 0.
+        end_step: where it is `final_sparsity`.
+        frequency: steps from one update to the next.
+        power: of the polynomial.
+
+    Example:
+    ```python
+    PolynomialSparsity(0.8, begin_step=0, end_step=100)(50)  # (True, 0.7)
+    ```
+
+    Reference:
+     - [Zhu and Gupta, 2017](https://arxiv.org/abs/1710.01878)
+    """
+
+    final_sparsity: float
+    begin_step: int
+    end_step: int
+    frequency: int = 1
+    power: int = 3
+
+    def __call__(self, step: int) -> tuple[bool, float]:
+        """Whether to update at a step, and the sparsity then."""
+        whole = max(1, self.end_step - self.begin_step)
+        done = min(1.0, max(0.0, (step - self.begin_step) / whole))
+        is_due = (
+            self.begin_step <= step <= self.end_step
+            and (step - self.begin_step) % self.frequency == 0
+        )
+        return is_due, self.final_sparsity * (1 - (1 - done) ** self.power)
+
+
+def over_run(sparsity: float, first: int, last: int) -> PolynomialSparsity:
+    """Schedules over the middle of a run.
+
+    Args:
+        sparsity: what to come to.
+        first: step of the optimizer before the run.
+        last: step after it.
+
+    Returns:
+        A schedule that begins after a fifth of the run and ends with three
+        tenths left, after a few dozen updates.
+
+    Example:
+    ```python
+    over_run(0.8, 0, 1000)  # from step 200 to 700
+    ```
+    """
+    steps = last - first
+    begin, end = first + int(_BEGIN * steps), first + math.ceil(_END * steps)
+    frequency = max(1, (end - begin) // _UPDATES)
+    return PolynomialSparsity(sparsity, begin, end, frequency)
+
+
+def updates(schedule: Callable, last: int) -> list[tuple[int, float]]:
+    """All updates of a run.
+
+    Args:
+        schedule: from a step to whether to update and the sparsity, as
+            TFMOT's `PolynomialDecay` and `ConstantSparsity` or
+            `PolynomialSparsity`.
+        last: the last step of the run.
+
+    Returns:
+        Steps and sparsities. The end of a schedule is always an update:
+        TFMOT's stay below their target where `frequency` misses it.
+
+    Raises:
+        UsageError: the target would not be reached in the run.
+
+    Example:
+    ```python
+    updates(PolynomialSparsity(0.5, 0, 3, frequency=2), last=10)
+    # [(0, 0.0), (2, 0.48), (3, 0.5)]
+    ```
+    """
+    begin = getattr(schedule, "begin_step", 0)
+    end = getattr(schedule, "end_step", -1)
+    # Of one that goes on forever, as `ConstantSparsity`, the target is there
+    # from the start.
+    is_gradual = end >= 0 and sparsity_at(schedule, begin) != sparsity_at(
+        schedule, end
+    )
+    needed = end if is_gradual else begin
+    if needed > last:
+        raise UsageError(
+            "The schedule ends after the run does, so its sparsity would not "
+            f"be reached. Received: a schedule until step {needed} for a run "
+            f"until step {last} of the optimizer. Let it end earlier, or "
+            "train for longer."
+        )
+    until = min(last, end) if end >= 0 else last
+    steps = range(begin, until + 1, getattr(schedule, "frequency", 1))
+    due = [step for step in steps if _asks(schedule, step)]
+    if end == until and end not in due:
+        due.append(end)
+    return [(step, sparsity_at(schedule, step)) for step in due]
+
+
+def check_sparsity(sparsity: float, name: str = "sparsity") -> float:
+    """Raises unless it is a number in [0, 1).
+
+    Args:
+        sparsity: what was received.
+        name: the argument's name, as the caller knows it.
+
+    Returns:
+        `sparsity` as a float.
+
+    Raises:
+        UsageError: it is not.
+    """
+    is_number = isinstance(sparsity, int | float | np.number)
+    if isinstance(sparsity, bool) or not is_number or not 0 <= sparsity < 1:
+        raise UsageError(
+            f"`{name}` is the share of the weights to remove, at least 0 and "
+            f"below 1. Received: {name}={sparsity!r}. Pass 0.8, for example."
+        )
+    return float(sparsity)
+
+
+def sparsity_at(schedule: Callable, step: int) -> float:
+    """The sparsity of a schedule at a step, free of float32's rounding.
+
+    Args:
+        schedule: as of `updates`.
+        step: of the optimizer.
+
+    Returns:
+        A share, rounded to seven digits.
+
+    Example:
+    ```python
+    sparsity_at(ConstantSparsity(0.8, begin_step=0), 10)  # 0.8
+    ```
+    """
+    return round(float(schedule(_native(schedule, step))[1]), 7)
+
+
+def _asks(schedule, step: int) -> bool:
+    return bool(schedule(_native(schedule, step))[0])
+
+
+def _native(schedule, step: int):
+    """The step as the schedule takes it: TFMOT's want a tensor."""
+    if isinstance(schedule, PolynomialSparsity):
+        return step
+    import tensorflow as tf
+
+    return tf.constant(step, tf.int64)
