@@ -41,8 +41,10 @@ class PolynomialSparsity:
 
     def __call__(self, step: int) -> tuple[bool, float]:
         """Whether to update at a step, and the sparsity then."""
-        whole = max(1, self.end_step - self.begin_step)
-        done = min(1.0, max(0.0, (step - self.begin_step) / whole))
+        done = float(step >= self.end_step)
+        if self.begin_step < step < self.end_step:
+            whole = self.end_step - self.begin_step
+            done = (step - self.begin_step) / whole
         is_due = (
             self.begin_step <= step <= self.end_step
             and (step - self.begin_step) % self.frequency == 0

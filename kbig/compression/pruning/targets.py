@@ -115,7 +115,7 @@ def find(
         )
     kernels, left_alone, seen = [], {}, set()
     for layer in model._flatten_layers():
-        for kernel in _kernels(layer, embeddings):
+        for kernel in _kernels(layer, embeddings, f"{model.name}/"):
             if id(kernel.variable) in seen:
                 continue
             seen.add(id(kernel.variable))
@@ -184,7 +184,7 @@ def choose(
     return [kernel for kernel in kernels if matches(kernel, patterns)]
 
 
-def _kernels(layer, embeddings: bool) -> list[Kernel]:
+def _kernels(layer, embeddings: bool, prefix: str) -> list[Kernel]:
     table = {**_KERNELS, **(_TABLES if embeddings else {})}
     found = []
     for kind in type(layer).__mro__:
@@ -195,11 +195,11 @@ def _kernels(layer, embeddings: bool) -> list[Kernel]:
             if not isinstance(variable, keras.Variable):
                 variable = getattr(layer, attribute)
             order, inputs = axes(len(variable.shape), layer)
-            path = variable.path.rpartition("/")[0] or layer.name
+            # Only a Sequential is part of its weights' paths.
+            name = variable.path.removeprefix(prefix)
+            path = name.rpartition("/")[0] or layer.name
             run = variable.shape[order[inputs - 1]] if inputs else 1
-            found.append(
-                Kernel(path, variable.path, variable, order, inputs, run)
-            )
+            found.append(Kernel(path, name, variable, order, inputs, run))
     return found
 
 
