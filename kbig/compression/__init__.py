@@ -1,15 +1,27 @@
 """Compression: models that are smaller, and still plain Keras models."""
 
+import importlib
+
+from kbig.compression.low_rank import FactorizationPlan as FactorizationPlan
+from kbig.compression.low_rank import LayerRank as LayerRank
+from kbig.compression.low_rank import factorize as factorize
+from kbig.compression.low_rank import plan_factorization as plan_factorization
+from kbig.compression.low_rank_layers import (
+    FactorizedEmbedding as FactorizedEmbedding,
+)
 from kbig.compression.pruning.pruner import Pruner as Pruner
 from kbig.compression.pruning.report import PruningReport as PruningReport
 
-# TFMOT's own classes, imported when they are asked for.
-_TFMOTS = ("ConstantSparsity", "PolynomialDecay")
+# What needs KerasHub or TFMOT, loaded on first use.
+_LAZY = {
+    "ConstantSparsity": "kbig.compression.pruning.tfmot",
+    "PolynomialDecay": "kbig.compression.pruning.tfmot",
+    "FactorizedEncoder": "kbig.compression.low_rank_encoder",
+}
 
 
 def __getattr__(name: str):
-    if name in _TFMOTS:
-        from kbig.compression.pruning import tfmot
-
-        return getattr(tfmot.schedules(), name)
-    raise AttributeError(f"module 'kbig.compression' has no attribute {name!r}")
+    """Loads a class on first use."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
