@@ -26,8 +26,9 @@ def find_bert(model: keras.Model) -> keras_hub.models.BertBackbone:
 
     Returns:
         The backbone itself where it is the model or a layer of it; otherwise
-        a new backbone with a copy of the weights, LoRA folded in. A model
-        without a pooler leaves that of the copy as it starts.
+        a new backbone with a copy of the weights, LoRA and low-rank factors
+        folded in. A model without a pooler leaves that of the copy as it
+        starts.
 
     Raises:
         UsageError: when the model holds no BERT, or one with weights that
@@ -92,6 +93,7 @@ def _nested(model):
 
 def _copied(layers, encoders, dtype):
     tokens = layers["token_embedding"]
+    segments = _first_of(layers, "segment_embedding")
     backbone = backbone_of(
         activation=activation_of(encoders[0]),
         layer_norm_epsilon=encoders[0].layer_norm_epsilon,
@@ -102,25 +104,43 @@ def _copied(layers, encoders, dtype):
         intermediate_dim=encoders[0].intermediate_dim,
         dropout=encoders[0].dropout,
         max_sequence_length=layers["position_embedding"].sequence_length,
-        num_segments=layers["segment_embedding"].input_dim,
+        num_segments=segments.input_dim,
         dtype=dtype or tokens.dtype_policy,
     )
     for layer in backbone.layers:
-        if layer.name in layers:
-            _copy_weights(layers[layer.name], layer)
+        source = layers.get(layer.name)
+        first = _first_of(layers, layer.name)
+        if source is not first:
+            _copy_product(first, source, layer)
+        elif source is not None:
+            _copy_weights(source, layer)
     return backbone
+
+
+def _first_of(layers, name):
+    """The first of the two that `kbig.compression.factorize` makes of one."""
+    return layers.get(f"{name}_in", layers.get(name))
+
+
+def _copy_product(first, second, target) -> None:
+    product = keras.ops.matmul(first.weights[0], second.weights[0])
+    for variable, value in zip(target.weights, (product, *second.weights[1:])):
+        variable.assign(value)
 
 
 def _copy_weights(source, target) -> None:
     """Copies by name, once it is sure that both hold the same layers."""
-    sources = {layer.name: layer for layer in _children(source)}
+    # What is factorized gives the products; its factors are its own affair.
+    folded = source.folded() if hasattr(source, "folded") else None
+    inside = [] if folded else _children(source)
+    sources = {layer.name: layer for layer in inside}
     wanted = {layer.name: layer for layer in _children(target)}
     _check_same_layers(source.name, set(sources), set(wanted))
     own = (*target._trainable_variables, *target._non_trainable_variables)
     for variable in own:
         # A layer with LoRA gives its kernel with the update folded in.
         name = _ATTRIBUTES.get(target.name, variable.name)
-        variable.assign(getattr(source, name))
+        variable.assign(folded[name] if folded else getattr(source, name))
     for name, child in wanted.items():
         _copy_weights(sources[name], child)
 

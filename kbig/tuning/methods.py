@@ -143,7 +143,7 @@ def prepare(
      - bitfit: [Zaken et al., 2022](https://arxiv.org/abs/2106.10199)
     """
     check_choice("method", method, METHODS)
-    _check_plain(model)
+    _check_plain(model, method)
     options = checked_options(
         method,
         roles(model).encoders[0],
@@ -251,8 +251,15 @@ def _multipliers(model, decay):
     return factors
 
 
-def _check_plain(model) -> None:
+def _check_plain(model, method) -> None:
     encoders = roles(model).encoders
+    if adds_layers(method) and any(hasattr(x, "ranks") for x in encoders):
+        raise UsageError(
+            "LoRA and adapters are added to encoders whose projections are "
+            f"whole. Received: method={method!r}, model={model.name!r} with "
+            f"layers of the class {type(encoders[-1]).__name__}. Train the "
+            'thin layers themselves, by "full", or factorize afterwards.'
+        )
     if any(isinstance(x, LoraEncoder | AdaptedEncoder) for x in encoders):
         raise UsageError(
             "`model` has LoRA or adapters already. Received: "

@@ -14,8 +14,9 @@ from keras.src.saving.serialization_lib import ObjectSharingScope
 
 from kbig.errors import UsageError
 
-# Part of the pretrained encoder, though it comes after its last layer.
-_POOLER = "pooled_dense"
+# Part of the pretrained encoder, though it comes after its last layer; two
+# layers where `kbig.compression.factorize` made it thin.
+_POOLER = ("pooled_dense_in", "pooled_dense")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +66,14 @@ def roles(model: keras.Model) -> Roles:
         )
     first, last = layers.index(encoders[0]), layers.index(encoders[-1])
     above = layers[last + 1 :]
-    head = tuple(layer for layer in above if layer.name != _POOLER)
+    head = tuple(layer for layer in above if layer.name not in _POOLER)
     if not head:
         raise UsageError(
             "`model` has no head: no layer with weights comes after its "
             f"encoders. Received: model={model.name!r}. Pass a model from "
             "`bert_classifier` or `bert_token_classifier`."
         )
-    pooler = tuple(layer for layer in above if layer.name == _POOLER)
+    pooler = tuple(layer for layer in above if layer.name in _POOLER)
     return Roles(tuple(layers[:first]), tuple(encoders), pooler, head)
 
 
