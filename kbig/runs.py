@@ -143,7 +143,7 @@ class Run:
         """Loads the model in safe mode."""
         import keras_hub  # noqa: F401 (registers the layers of a backbone)
 
-        import kbig.compression.low_rank_encoder  # noqa: F401 (registers it)
+        import kbig.compression.low_rank.encoder  # noqa: F401 (registers it)
         import kbig.tuning  # noqa: F401 (registers the layers of adapters)
 
         return keras.models.load_model(

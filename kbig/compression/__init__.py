@@ -2,12 +2,16 @@
 
 import importlib
 
-from kbig.compression.low_rank import FactorizationPlan as FactorizationPlan
-from kbig.compression.low_rank import LayerRank as LayerRank
-from kbig.compression.low_rank import factorize as factorize
-from kbig.compression.low_rank import plan_factorization as plan_factorization
-from kbig.compression.low_rank_layers import (
+from kbig.compression.low_rank.layers import (
     FactorizedEmbedding as FactorizedEmbedding,
+)
+from kbig.compression.low_rank.plan import (
+    FactorizationPlan as FactorizationPlan,
+)
+from kbig.compression.low_rank.plan import LayerRank as LayerRank
+from kbig.compression.low_rank.plan import factorize as factorize
+from kbig.compression.low_rank.plan import (
+    plan_factorization as plan_factorization,
 )
 from kbig.compression.pruning.pruner import Pruner as Pruner
 from kbig.compression.pruning.report import PruningReport as PruningReport
@@ -16,7 +20,7 @@ from kbig.compression.pruning.report import PruningReport as PruningReport
 _LAZY = {
     "ConstantSparsity": "kbig.compression.pruning.tfmot",
     "PolynomialDecay": "kbig.compression.pruning.tfmot",
-    "FactorizedEncoder": "kbig.compression.low_rank_encoder",
+    "FactorizedEncoder": "kbig.compression.low_rank.encoder",
 }
 
 

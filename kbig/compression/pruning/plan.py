@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from kbig.compression.names import check_patterns
+from kbig.compression.names import is_meant
+from kbig.compression.names import several
 from kbig.compression.pruning import patterns
 from kbig.compression.pruning import schedules
 from kbig.compression.pruning import targets
@@ -25,14 +28,14 @@ class Request:
         sparsity: by name pattern; a number or a schedule.
         pattern: in which weights are removed.
         is_global: whether all kernels are ranked together.
-        is_named: whether the name patterns are the caller's.
+        names: the argument that has the name patterns; None takes all.
         embeddings: whether embeddings are pruned, too.
     """
 
     sparsity: Mapping[str, Sparsity]
     pattern: patterns.Pattern
     is_global: bool
-    is_named: bool
+    names: str | None
     embeddings: bool
 
     def choose(self, model: keras.Model) -> tuple[list, list, dict]:
@@ -47,7 +50,7 @@ class Request:
                 named cannot hold the pattern.
         """
         kernels, left_alone = targets.find(model, self.embeddings)
-        if not self.is_named:
+        if self.names is None:
             left_alone |= self._obstacles(kernels)
             kernels = [k for k in kernels if k.layer not in left_alone]
         if not kernels:
@@ -57,14 +60,16 @@ class Request:
                 f"{model.name!r}{', where ' if reasons else ''}{reasons}. Pass "
                 "one with trainable Dense, convolutional or recurrent layers."
             )
-        named = targets.choose(kernels, tuple(self.sparsity), left_alone)
+        if self.names is not None:
+            layers = [k.layer for k in kernels]
+            check_patterns(self.names, tuple(self.sparsity), layers)
+        named = [k for k in kernels if is_meant(k.layer, self.sparsity)]
         self._check_holds(named)
-        if self.is_named:
-            left_alone |= {
-                kernel.layer: "was not named"
-                for kernel in kernels
-                if kernel not in named
-            }
+        left_alone |= {
+            kernel.layer: "was not named"
+            for kernel in kernels
+            if kernel not in named
+        }
         return named, [self._sparsity_of(k) for k in named], left_alone
 
     def masks(
@@ -99,7 +104,7 @@ class Request:
         return next(
             sparsity
             for pattern, sparsity in self.sparsity.items()
-            if targets.matches(kernel, [pattern])
+            if is_meant(kernel.layer, [pattern])
         )
 
     def _obstacles(self, kernels) -> dict[str, str]:
@@ -136,9 +141,7 @@ def request(
     is_many_of_n = isinstance(pattern, patterns.ManyOfN)
     if sparsity is None and is_many_of_n:
         sparsity = pattern.sparsity
-    names = _names(sparsity, layers)
-    is_mapping = isinstance(sparsity, Mapping)
-    by_name = dict(sparsity) if is_mapping else dict.fromkeys(names, sparsity)
+    by_name, names = _by_name(sparsity, layers)
     for value in by_name.values():
         if not callable(value):
             schedules.check_sparsity(value)
@@ -149,14 +152,14 @@ def request(
             'Weights are ranked by "layer", or by one "global" threshold. '
             f"Received: scope={scope!r}. Pass one of them."
         )
-    if scope == "global" and (str(pattern) != "unstructured" or is_mapping):
+    is_plain = str(pattern) == "unstructured" and names != "sparsity"
+    if scope == "global" and not is_plain:
         raise UsageError(
             "One threshold for all layers needs unstructured pruning and one "
             f'sparsity. Received: scope="global", pattern={str(pattern)!r}, '
             f'sparsity={sparsity!r}. Pass scope="layer".'
         )
-    is_named = is_mapping or layers is not None
-    return Request(by_name, pattern, scope == "global", is_named, embeddings)
+    return Request(by_name, pattern, scope == "global", names, embeddings)
 
 
 def due_updates(
@@ -188,21 +191,19 @@ def due_updates(
     return sorted(by_step.items())
 
 
-def _names(sparsity, layers) -> tuple[str, ...]:
-    if layers is None:
-        return ("*",)
-    if isinstance(sparsity, Mapping):
+def _by_name(sparsity, layers) -> tuple[dict[str, Sparsity], str | None]:
+    """By name pattern; and the argument that has the patterns."""
+    if not isinstance(sparsity, Mapping):
+        if layers is None:
+            return {"*": sparsity}, None
+        return dict.fromkeys(several("layers", layers), sparsity), "layers"
+    if layers is not None:
         raise UsageError(
             "A mapping of sparsities names the layers itself. Received: "
             f"sparsity={dict(sparsity)!r}, layers={layers!r}. Pass one of them."
         )
-    names = (layers,) if isinstance(layers, str) else tuple(layers)
-    if not names or not all(isinstance(name, str) for name in names):
-        raise UsageError(
-            "`layers` must be name patterns. "
-            f'Received: layers={layers!r}. Pass ["conv_*"], for example.'
-        )
-    return names
+    several("sparsity", sparsity)
+    return dict(sparsity), "sparsity"
 
 
 def _check_amount(sparsity: Sparsity, pattern: patterns.ManyOfN) -> None:

@@ -1,10 +1,8 @@
 """What can be pruned: one table of layer types, and each kernel as a matrix."""
 
 import dataclasses
-import fnmatch
 import math
 from collections.abc import Callable
-from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -125,63 +123,6 @@ def find(
             else:
                 kernels.append(kernel)
     return kernels, left_alone
-
-
-def matches(kernel: Kernel, patterns: Sequence[str]) -> bool:
-    """Tells whether one of the patterns means a kernel.
-
-    Args:
-        kernel: of `find`.
-        patterns: of file names, as "encoder_*", on the path of the layer, a
-            part of it, or the path of the weight.
-
-    Returns:
-        Whether one does.
-
-    Example:
-    ```python
-    matches(kernel, ["transformer_layer_*"])
-    ```
-    """
-    names = [kernel.layer, kernel.name, *kernel.layer.split("/")]
-    return any(
-        fnmatch.fnmatchcase(name, pattern)
-        for name in names
-        for pattern in patterns
-    )
-
-
-def choose(
-    kernels: Sequence[Kernel], patterns: Sequence[str], left_alone: dict
-) -> list[Kernel]:
-    """Those that a pattern means.
-
-    Args:
-        kernels: of `find`.
-        patterns: as of `matches`.
-        left_alone: of `find`, for the message.
-
-    Returns:
-        Kernels, in the order of the model.
-
-    Raises:
-        UsageError: a pattern means none.
-
-    Example:
-    ```python
-    choose(*find(model), ["conv_*"])
-    ```
-    """
-    for pattern in patterns:
-        if not any(matches(kernel, [pattern]) for kernel in kernels):
-            reasons = [f"{name}: {why}" for name, why in left_alone.items()]
-            raise UsageError(
-                "A name pattern matches no layer that can be pruned. "
-                f"Received: {pattern!r}. There are "
-                f"{', '.join(dict.fromkeys(k.layer for k in kernels))}"
-                f"{'; left alone ' if reasons else ''}{', '.join(reasons)}."
-            )
-    return [kernel for kernel in kernels if matches(kernel, patterns)]
 
 
 def _kernels(layer, embeddings: bool, prefix: str) -> list[Kernel]:

@@ -8,11 +8,11 @@ from kbig import compression
 from kbig import models
 from kbig.training import Runtime
 from tests import contracts
-from tests.compression.low_rank_models import BUILDERS
-from tests.compression.low_rank_models import FEATURES
-from tests.compression.low_rank_models import IMAGES
-from tests.compression.low_rank_models import TOKENS
-from tests.compression.low_rank_models import of_low_rank
+from tests.compression.low_rank.models import BUILDERS
+from tests.compression.low_rank.models import FEATURES
+from tests.compression.low_rank.models import IMAGES
+from tests.compression.low_rank.models import TOKENS
+from tests.compression.low_rank.models import of_low_rank
 
 STOCK = (keras.layers.Dense, keras.layers.Embedding, keras.layers.EinsumDense)
 
@@ -65,7 +65,7 @@ def test_the_error_of_a_layer_is_what_was_discarded():
     model = models.mlp((20,), 12, hidden_dims=(30,))
     kernel = model.get_layer("hidden_0").kernel.numpy().astype("float64")
     values = np.linalg.svd(kernel)[1]
-    plan = compression.plan_factorization(model, rank=5, layers="hidden")
+    plan = compression.plan_factorization(model, rank=5, layers="hidden*")
     smaller = plan.apply()
     product = smaller.get_layer("hidden_0_in").kernel.numpy().astype(
         "float64"
@@ -163,7 +163,7 @@ def test_a_budget_is_kept_and_used(budget):
 def test_ranks_by_pattern():
     model = models.mlp((8, 8, 1), 10, hidden_dims=(32, 16, 16))
     plan = compression.plan_factorization(
-        model, rank={"_1$": 4, "hidden": 3, "logits": 7}
+        model, rank={"*_1": 4, "hidden*": 3, "logits": 7}
     )
     assert plan.ranks == {"hidden_0": 3, "hidden_1": 4, "hidden_2": 3}
     # 6 * (16 + 10) is less than 16 * 10, 7 * (16 + 10) is not.

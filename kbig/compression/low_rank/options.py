@@ -1,13 +1,11 @@
 """What `factorize` may be asked for."""
 
 import numbers
-import re
 from collections.abc import Mapping
-from collections.abc import Sequence
 
 import keras
 
-from kbig.compression.low_rank_sites import is_open
+from kbig.compression.low_rank.sites import is_open
 from kbig.errors import UsageError
 from kbig.models.arguments import check_positive
 
@@ -64,45 +62,6 @@ def check_model(model) -> None:
             f"{type(model).__name__}. Of a backbone make a model first, as "
             "with `kbig.models.bert_classifier`."
         )
-
-
-def compiled_patterns(name: str, patterns: Sequence[str], names) -> list:
-    """Compiles regular expressions, each of which must match some name.
-
-    Args:
-        name: the argument's name, as the caller knows it.
-        patterns: what was received.
-        names: of the layers.
-
-    Returns:
-        Compiled patterns, in the order given.
-
-    Raises:
-        UsageError: there is none, one is no regular expression, or one
-            matches nothing.
-    """
-    compiled = []
-    for pattern in patterns:
-        try:
-            expression = re.compile(pattern)
-        except (re.error, TypeError) as error:
-            raise UsageError(
-                f"`{name}` must hold regular expressions: {error}. "
-                f"Received: {pattern!r}. Escape what is meant literally with "
-                "`re.escape`."
-            ) from error
-        if not any(expression.search(x) for x in names):
-            raise UsageError(
-                f"`{name}` has a pattern that matches no layer with a matrix. "
-                f"Received: {pattern!r}. There are: {', '.join(names)}."
-            )
-        compiled.append(expression)
-    if not compiled:
-        raise UsageError(
-            f"`{name}` must hold a pattern at least. "
-            f"Received: {name}={patterns!r}. Leave it out for all layers."
-        )
-    return compiled
 
 
 def allowed_parameters(parameters: float | int, before: int, least: int) -> int:

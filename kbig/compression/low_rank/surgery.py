@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import keras
 from keras.src.saving.serialization_lib import ObjectSharingScope
 
-from kbig.compression.low_rank_kinds import fill
-from kbig.compression.low_rank_kinds import kind_of
-from kbig.compression.low_rank_layers import FactorizedEmbedding
-from kbig.compression.low_rank_sites import children
-from kbig.compression.low_rank_sites import is_open
-from kbig.compression.low_rank_sites import is_plain_encoder
-from kbig.compression.low_rank_sites import own_variables
-from kbig.compression.low_rank_sites import parameters_of
+from kbig.compression.low_rank.kinds import fill
+from kbig.compression.low_rank.kinds import kind_of
+from kbig.compression.low_rank.layers import FactorizedEmbedding
+from kbig.compression.low_rank.sites import children
+from kbig.compression.low_rank.sites import is_open
+from kbig.compression.low_rank.sites import is_plain_encoder
+from kbig.compression.low_rank.sites import own_variables
+from kbig.compression.low_rank.sites import parameters_of
 from kbig.errors import UsageError
 
 
@@ -128,7 +128,7 @@ def _node(name: str, index: int) -> dict:
 def _thin_encoder(old: dict, ranks: Mapping[str, int]) -> dict:
     if not ranks:
         return old
-    from kbig.compression.low_rank_encoder import FactorizedEncoder
+    from kbig.compression.low_rank.encoder import FactorizedEncoder
 
     options = {**old["config"], "ranks": dict(ranks)}
     return {**old, **_class_of(FactorizedEncoder), "config": options}
@@ -171,7 +171,7 @@ def _fill(source, target, prefix, ranks) -> set[int]:
 def _fill_encoder(source, target, ranks) -> set[int]:
     replaced = set()
     for name, rank in ranks.items():
-        from kbig.compression.low_rank_encoder import projection
+        from kbig.compression.low_rank.encoder import projection
 
         whole, pair = projection(source, name), projection(target, name)
         fill(whole, pair.first, pair.second, rank)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import keras
 
-from kbig.compression.low_rank_choice import chosen_ranks
-from kbig.compression.low_rank_options import check_criterion
-from kbig.compression.low_rank_options import check_model
-from kbig.compression.low_rank_options import criterion_text
-from kbig.compression.low_rank_sites import parameters_of
-from kbig.compression.low_rank_sites import sites
-from kbig.compression.low_rank_surgery import factorized
+from kbig.compression.low_rank.choice import chosen_ranks
+from kbig.compression.low_rank.options import check_criterion
+from kbig.compression.low_rank.options import check_model
+from kbig.compression.low_rank.options import criterion_text
+from kbig.compression.low_rank.sites import parameters_of
+from kbig.compression.low_rank.sites import sites
+from kbig.compression.low_rank.surgery import factorized
 from kbig.reporting.report import Report
 from kbig.reporting.tables import Percent
 from kbig.reporting.tables import Table
@@ -149,17 +149,16 @@ def plan_factorization(
 
     Args:
         model: a built Functional or Sequential model; stays as it is.
-        rank: of every matrix, or ranks by regular expressions on the names
-            of layers. The first that matches counts, and what none matches
-            is kept.
+        rank: of every matrix, or ranks by name patterns. The first that
+            matches counts, and what none matches is kept.
         energy: in (0, 1]: each matrix gets the least rank whose squared
             singular values sum to this share of all of its own.
         parameters: of the whole model afterwards: a share of those it has,
             below 1, or their number. Ranks are chosen greedily, so that the
             least share of a matrix's energy is lost for each parameter
             saved, see `budget_ranks`.
-        layers: regular expressions; only layers whose name one of them
-            matches are replaced. Names are as in the report, such as
+        layers: name patterns, as "encoder_*", of layers or of parts of their
+            paths; None takes all. Paths are as in the report, such as
             "rnn/outputs" or "encoder_0/self_attention_layer/query".
 
     Returns:
@@ -251,7 +250,7 @@ def factorize(
 
     Example:
     ```python
-    smaller = factorize(model, energy=0.9, layers="feedforward")
+    smaller = factorize(model, energy=0.9, layers="feedforward*")
     smaller.compile("adam", loss)
     smaller.fit(train, epochs=2)
     ```

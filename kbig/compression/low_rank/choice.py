@@ -6,17 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kbig.compression.low_rank_kinds import matrix_of
-from kbig.compression.low_rank_kinds import shape_of
-from kbig.compression.low_rank_math import budget_ranks
-from kbig.compression.low_rank_math import discarded_energy
-from kbig.compression.low_rank_math import least_rank
-from kbig.compression.low_rank_math import most_rank
-from kbig.compression.low_rank_math import saved_parameters
-from kbig.compression.low_rank_math import singular_values
-from kbig.compression.low_rank_options import allowed_parameters
-from kbig.compression.low_rank_options import compiled_patterns
-from kbig.compression.low_rank_sites import Site
+from kbig.compression.low_rank.kinds import matrix_of
+from kbig.compression.low_rank.kinds import shape_of
+from kbig.compression.low_rank.math import budget_ranks
+from kbig.compression.low_rank.math import discarded_energy
+from kbig.compression.low_rank.math import least_rank
+from kbig.compression.low_rank.math import most_rank
+from kbig.compression.low_rank.math import saved_parameters
+from kbig.compression.low_rank.math import singular_values
+from kbig.compression.low_rank.options import allowed_parameters
+from kbig.compression.low_rank.sites import Site
+from kbig.compression.names import check_patterns
+from kbig.compression.names import is_meant
 from kbig.errors import UsageError
 
 _NOT_CHOSEN = "not among the layers chosen"
@@ -97,20 +98,19 @@ def _by_name(found, layers) -> set[str]:
     names = [site.name for site in found]
     if layers is None:
         return set(names)
-    patterns = [layers] if isinstance(layers, str) else layers
-    compiled = compiled_patterns("layers", patterns, names)
-    return {x for x in names if any(y.search(x) for y in compiled)}
+    patterns = check_patterns("layers", layers, names)
+    return {name for name in names if is_meant(name, patterns)}
 
 
 def _given_ranks(found, rank) -> dict[str, int | None]:
     names = [site.name for site in found]
     if not isinstance(rank, Mapping):
         return dict.fromkeys(names, rank)
-    patterns = compiled_patterns("rank", list(rank), names)
+    check_patterns("rank", list(rank), names)
     ranks = {}
-    for pattern, value in zip(patterns, rank.values()):
+    for pattern, value in rank.items():
         for name in names:
-            if pattern.search(name):
+            if is_meant(name, [pattern]):
                 ranks.setdefault(name, value)
     return ranks
 

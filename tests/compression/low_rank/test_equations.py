@@ -4,7 +4,7 @@ import pytest
 
 from kbig.compression import factorize
 from kbig.compression import plan_factorization
-from kbig.compression.low_rank_equations import split_equation
+from kbig.compression.low_rank.equations import split_equation
 
 # Equation, shape of the input, output_shape, bias_axes, axes of the kernel
 # that meet the input.

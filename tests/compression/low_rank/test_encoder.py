@@ -13,10 +13,10 @@ from kbig import models
 from kbig.runs import Run
 from kbig.tuning import prepare
 from kbig.tuning.structure import roles
-from tests.compression.low_rank_models import BERT_INPUTS
-from tests.compression.low_rank_models import MASKED_INPUTS
-from tests.compression.low_rank_models import bert
-from tests.compression.low_rank_models import of_low_rank
+from tests.compression.low_rank.models import BERT_INPUTS
+from tests.compression.low_rank.models import MASKED_INPUTS
+from tests.compression.low_rank.models import bert
+from tests.compression.low_rank.models import of_low_rank
 from tests.contracts import check_usage_error
 
 LABELS = np.arange(4)
@@ -28,7 +28,7 @@ def classifier():
 
 def test_an_encoder_holds_the_ranks_and_stock_layers():
     smaller = compression.factorize(
-        classifier(), rank={"query": 3, "output_dense": 2}
+        classifier(), rank={"query": 3, "*output_dense": 2}
     )
     encoder = smaller.get_layer("transformer_layer_0")
     assert type(encoder) is compression.FactorizedEncoder

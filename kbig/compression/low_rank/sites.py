@@ -9,8 +9,8 @@ import keras
 from keras.src.models.functional import Functional
 from keras.src.models.functional import functional_like_constructor
 
-from kbig.compression.low_rank_kinds import kind_of
-from kbig.compression.low_rank_kinds import obstacle
+from kbig.compression.low_rank.kinds import kind_of
+from kbig.compression.low_rank.kinds import obstacle
 
 _MATRICES = (
     keras.layers.Dense,
@@ -147,8 +147,8 @@ def _walk(model, prefix) -> Iterator[tuple[str, keras.Layer, str]]:
 
 
 def _projections(encoder, name):
-    from kbig.compression.low_rank_encoder import PROJECTIONS
-    from kbig.compression.low_rank_encoder import projection
+    from kbig.compression.low_rank.encoder import PROJECTIONS
+    from kbig.compression.low_rank.encoder import projection
 
     for own in PROJECTIONS:
         yield f"{name}/{own}", projection(encoder, own), ""

@@ -3,8 +3,8 @@
 import numpy as np
 
 from kbig import models
-from kbig.compression.low_rank_kinds import kind_of
-from kbig.compression.low_rank_sites import sites
+from kbig.compression.low_rank.kinds import kind_of
+from kbig.compression.low_rank.sites import sites
 
 BATCH = 4
 IMAGES = np.random.default_rng(0).random((BATCH, 8, 8, 1)).astype("float32")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import keras
 import keras_hub
 
-from kbig.compression.low_rank_kinds import kind_of
-from kbig.compression.low_rank_layers import ThinPair
+from kbig.compression.low_rank.kinds import kind_of
+from kbig.compression.low_rank.layers import ThinPair
 
 
 @keras.saving.register_keras_serializable("kbig")

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from kbig.compression.low_rank_equations import split_equation
-from kbig.compression.low_rank_layers import FactorizedEmbedding
-from kbig.compression.low_rank_math import factors
-from kbig.compression.low_rank_math import most_rank
+from kbig.compression.low_rank.equations import split_equation
+from kbig.compression.low_rank.layers import FactorizedEmbedding
+from kbig.compression.low_rank.math import factors
+from kbig.compression.low_rank.math import most_rank
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from kbig.compression import low_rank_math
+from kbig.compression.low_rank import math as low_rank_math
 
 SHAPES = [(7, 11), (30, 8), (12, 12)]
 

@@ -1,0 +1,1 @@
+"""Low rank: matrices of a model become products of two thin ones."""
