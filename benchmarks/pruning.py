@@ -1,0 +1,319 @@
+"""How much accuracy does pruning cost, and beside what?
+
+python benchmarks/pruning.py images --data /usr/share/datasets/fashion-mnist
+python benchmarks/pruning.py texts --run runs/minilm --limit 3000
+python benchmarks/pruning.py cost
+
+images: the residual CNN of `kbig.models.cnn` on full Fashion-MNIST (Debian's
+package dataset-fashion-mnist), trained from nothing and pruned meanwhile,
+beside TFMOT's pruning of the same model in tf_keras: the same first weights,
+batches, schedule and optimizer. The control of both sides is not pruned.
+
+texts: a fine-tuned run, such as `kbig finetune --from MINILM` makes, trained on
+and pruned meanwhile by magnitude and by movement. The control is trained just
+as long.
+
+cost: what a step of fit takes with and without a Pruner, updates of the masks
+included, in turns.
+
+Every result is printed and written to --out as soon as it is there.
+"""
+
+import argparse
+import gzip
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kbig
+from kbig.compression.pruning.schedules import over_run
+
+HERE = pathlib.Path(__file__).parent
+
+
+def main():
+    options = parsed_options()
+    results = {"options": {k: str(v) for k, v in vars(options).items()}}
+    measure = {"images": images, "texts": texts, "cost": cost}[options.what]
+    for side, seed, number in measure(options):
+        results.setdefault(side, []).append(number)
+        print(f"{side}, {seed}: {number:.5f}", flush=True)
+        options.out.write_text(json.dumps(results, indent=2))
+    results.pop("options")
+    rows = [
+        (side, np.mean(each), np.std(each, ddof=len(each) > 1), len(each))
+        for side, each in results.items()
+    ]
+    columns = ("side", "mean", "standard deviation", "seeds")
+    title = f"Pruning: {options.what}"
+    kbig.reporting.show(kbig.reporting.Table(title, columns, rows))
+
+
+def parsed_options():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=("images", "texts", "cost"))
+    parser.add_argument("--data", type=pathlib.Path, help="of images")
+    parser.add_argument("--run", help="of finetune, for texts")
+    parser.add_argument("--limit", type=int, default=0, help="training rows")
+    parser.add_argument("--sparsities", nargs="+", type=float)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("pruning.json")
+    )
+    options = parser.parse_args()
+    if options.sparsities is None:
+        options.sparsities = {
+            "images": [0.5, 0.8, 0.9, 0.95],
+            "texts": [0.5, 0.7, 0.9],
+            "cost": [0.8],
+        }[options.what]
+    return options
+
+
+def images(options):
+    """Both sides of every seed see the same, at each sparsity."""
+    x, y = idx_files(options.data, "train")
+    rows = options.limit or len(x)
+    with tempfile.TemporaryDirectory() as directory:
+        shared = pathlib.Path(directory) / "shared.npz"
+        for seed in range(options.seeds):
+            keras.utils.set_random_seed(seed)
+            model = residual_cnn()
+            order = [
+                np.random.default_rng((seed, epoch)).permutation(len(x))[:rows]
+                for epoch in range(options.epochs)
+            ]
+            test_x, test_y = idx_files(options.data, "t10k")
+            np.savez(
+                shared,
+                **{weight.path: weight.numpy() for weight in model.weights},
+                x=x,
+                y=y,
+                test_x=test_x,
+                test_y=test_y,
+                order=np.stack(order),
+            )
+            for sparsity in (0.0, *options.sparsities):
+                schedule = over_run(sparsity, 0, options.epochs * (rows // 64))
+                accuracy = kbigs_images(shared, schedule)
+                yield f"kbig {sparsity:.0%}", seed, accuracy
+                yield f"TFMOT {sparsity:.0%}", seed, tfmots(shared, schedule)
+
+
+def kbigs_images(shared, schedule):
+    with np.load(shared) as data:
+        model = residual_cnn()
+        for weight in model.weights:
+            weight.assign(data[weight.path])
+        pruner = kbig.compression.Pruner(schedule)
+        model.compile(
+            keras.optimizers.Adam(1e-3),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+        model.fit(
+            batches(data),
+            epochs=len(data["order"]),
+            steps_per_epoch=len(data["order"][0]) // 64,
+            verbose=0,
+            callbacks=[pruner] if schedule.final_sparsity else [],
+        )
+        logits = model.predict(data["test_x"], batch_size=256, verbose=0)
+        return float((logits.argmax(-1) == data["test_y"]).mean())
+
+
+def residual_cnn():
+    return kbig.models.cnn((28, 28, 1), 10, block="residual")
+
+
+def batches(data):
+    """The images of all epochs, in the order that both sides have."""
+    x, y = data["x"], data["y"]
+    order = np.concatenate(
+        [rows[: len(rows) // 64 * 64] for rows in data["order"]]
+    )
+    rows = tf.data.Dataset.from_tensor_slices(order).batch(64)
+    x, y = tf.constant(x), tf.constant(y)
+    return rows.map(lambda i: (tf.gather(x, i), tf.gather(y, i)))
+
+
+def tfmots(shared, schedule):
+    """In a process of its own, which is on Keras 2."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(HERE / "pruning_tfmot.py"),
+            str(shared),
+            *map(
+                str,
+                (
+                    schedule.final_sparsity,
+                    schedule.begin_step,
+                    schedule.end_step,
+                    schedule.frequency,
+                ),
+            ),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return float(done.stdout.split()[-1])
+
+
+def texts(options):
+    """Trains a fine-tuned run on, with and without pruning."""
+    run = kbig.runs.Run.open(options.run)
+    dataset = kbig.data.load(run.config["data"])
+    test = dataset.arrays("test")
+    yield "as it was", 0, accuracy_of_texts(run, run.load_model(), test)
+    for seed in range(options.seeds):
+        yield "control", seed, text_side(run, dataset, None, seed, options)
+        for sparsity in options.sparsities:
+            for method in ("magnitude", "movement"):
+                pruner = kbig.compression.Pruner(
+                    sparsity, layers="transformer_layer_*", method=method
+                )
+                yield (
+                    f"{method} {sparsity:.0%}",
+                    seed,
+                    text_side(run, dataset, pruner, seed, options),
+                )
+
+
+def text_side(run, dataset, pruner, seed, options):
+    runtime = kbig.training.Runtime(seed=seed, xla_pays_on_cpu=True)
+    x, y = dataset.arrays("train")
+    rows = np.random.default_rng(seed).permutation(len(x))
+    rows = rows[: options.limit or None]
+    train = kbig.data.bucketed_batches(
+        x[rows],
+        y[rows],
+        32,
+        run.tokenizer(),
+        run.config["sequence_length"],
+        shuffle=True,
+        seed=seed,
+        drop_remainder=True,
+    )
+    total = options.epochs * int(train.cardinality())
+    with runtime.scope():
+        model = run.load_model()
+        rate = kbig.training.WarmupLinear(
+            options.learning_rate, total // 10, total
+        )
+        model.compile(
+            kbig.training.adamw(rate, global_clipnorm=1.0),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=runtime.jit_compile,
+        )
+    model.fit(
+        train,
+        epochs=options.epochs,
+        verbose=0,
+        shuffle=False,
+        callbacks=[pruner] if pruner else [],
+    )
+    return accuracy_of_texts(run, model, dataset.arrays("test"))
+
+
+def accuracy_of_texts(run, model, test):
+    logits = kbig.evaluation.TASKS["classification"].predict(
+        model, test[0], run.tokenizer(), run.config["sequence_length"]
+    )
+    return float((logits.argmax(-1) == test[1]).mean())
+
+
+def cost(options):
+    """Seconds of a step: a CNN on images, and a BERT of MiniLM's size."""
+    generator = np.random.default_rng(0)
+    size = {"num_layers": 6, "hidden_dim": 384, "num_heads": 12}
+    ids = generator.integers(5, 1000, (64 * 8, 32))
+    sides = {
+        "CNN": (
+            residual_cnn(),
+            generator.normal(size=(64 * 60, 28, 28, 1)).astype("float32"),
+            64,
+        ),
+        "BERT": (
+            kbig.models.bert_classifier(kbig.models.bert(size, 1000), 10),
+            {
+                "token_ids": ids,
+                "segment_ids": np.zeros_like(ids),
+                "padding_mask": np.ones_like(ids),
+            },
+            32,
+        ),
+    }
+    for name, (model, x, batch_size) in sides.items():
+        model.compile(
+            kbig.training.adamw(1e-4),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+        rows = len(keras.tree.flatten(x)[0])
+        y = generator.integers(0, 10, rows)
+        found = {"plain": [], "pruned": []}
+        for number in range(-1, 2 * options.seeds):
+            side = ("plain", "pruned")[number % 2]
+            seconds = timed(model, x, y, batch_size, side == "pruned")
+            if number >= 0:
+                found[side].append(seconds)
+                yield f"{name}, {side}, seconds of a step", number, seconds
+        medians = {k: statistics.median(v) for k, v in found.items()}
+        yield f"{name}, ratio", 0, medians["pruned"] / medians["plain"]
+
+
+def timed(model, x, y, batch_size, is_pruned):
+    """Of three epochs, what one batch takes after the first epoch's traces.
+
+    The first epoch ends before the first update is due: all of them are in
+    what is timed, as many as a run has, and fewer steps than one.
+    """
+    times = []
+
+    class Clock(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            times.append(time.perf_counter())
+
+    callbacks = [kbig.compression.Pruner(0.8)] if is_pruned else []
+    model.train_function = None
+    model.fit(
+        x,
+        y,
+        batch_size=batch_size,
+        epochs=5,
+        verbose=0,
+        callbacks=[*callbacks, Clock()],
+    )
+    times.append(time.perf_counter())
+    return (times[-1] - times[1]) / (4 * (len(y) // batch_size))
+
+
+def idx_files(directory, name):
+    """Images `(n, 28, 28, 1)` in [0, 1] and labels of one of the two sets.
+
+    Scaled here: TFMOT refuses to prune a model with a Rescaling layer.
+    """
+    with gzip.open(directory / f"{name}-images-idx3-ubyte.gz") as file:
+        x = np.frombuffer(file.read(), np.uint8, offset=16)
+    with gzip.open(directory / f"{name}-labels-idx1-ubyte.gz") as file:
+        y = np.frombuffer(file.read(), np.uint8, offset=8)
+    return x.reshape(-1, 28, 28, 1) / np.float32(255), y.astype("int32")
+
+
+if __name__ == "__main__":
+    main()
