@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kbig.compression.pruning.masks import kept
 from kbig.compression.pruning.targets import Kernel
 
 
@@ -51,6 +52,14 @@ class MaskedWeights:
         """Of a kernel: float32."""
         value = ops.convert_to_numpy(self._variables[number])
         return np.asarray(value, np.float32)
+
+    def keep_zeros(self, number: int, sparsity: float) -> None:
+        """Holds what is zero, unless that is more than there shall be."""
+        value = self.value(number)
+        mask = value != 0
+        if np.count_nonzero(mask) < kept(mask.size, sparsity):
+            mask = np.ones(mask.shape, bool)
+        self.assign(number, mask, value)
 
     def assign(self, number: int, mask: np.ndarray, value: np.ndarray) -> None:
         """Replaces both."""

@@ -1,10 +1,15 @@
 """Scores of movement pruning: whether weights move away from zero."""
 
+import os
+from collections.abc import Mapping
+
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from kbig.compression.pruning.targets import Kernel
+from kbig.errors import UsageError
 
 
 class Movement:
@@ -16,12 +21,13 @@ class Movement:
 
     Args:
         kernels: to score. Make this in the scope of the model's strategy.
+        state: what `save` wrote, to go on from.
 
     Reference:
      - [Sanh et al., 2020](https://arxiv.org/abs/2005.07683)
     """
 
-    def __init__(self, kernels: list[Kernel]):
+    def __init__(self, kernels: list[Kernel], state: Mapping | None = None):
         self._kernels = kernels
         # Each replica adds up its own; the sum over all is read.
         self._scores = [
@@ -45,6 +51,8 @@ class Movement:
             for k in kernels
         ]
         self._optimizer = None
+        if state is not None:
+            self._restore(state)
 
     def attach(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Has the optimizer hand over its gradients first."""
@@ -88,23 +96,31 @@ class Movement:
         self._removed[number].assign(np.where(mask, 0, whole))
         return np.where(mask, whole, 0)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """All that it knows, as arrays by name."""
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes all that it knows into an .npz file."""
         arrays = {}
         for number, removed in enumerate(self._removed):
             arrays[f"scores_{number}"] = self.scores(number)
             arrays[f"removed_{number}"] = removed.numpy()
-        return arrays
+        with open(path, "wb") as file:
+            np.savez(file, **arrays)
 
-    def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Takes over what `state` gave."""
+    def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        for number, removed in enumerate(self._removed):
+            expected = tuple(removed.shape)
+            found = np.shape(arrays.get(f"removed_{number}"))
+            if found != expected:
+                raise UsageError(
+                    "The saved scores are of another model, or of other "
+                    f"layers of it. Received: {found or 'nothing'} for "
+                    f"{self._kernels[number].name} of shape {expected}. Pass "
+                    "`load_state` the file that was saved with this model."
+                )
         for number, removed in enumerate(self._removed):
             self._scores[number].assign(arrays[f"scores_{number}"])
             removed.assign(arrays[f"removed_{number}"])
 
     def _add(self, number: int, gradient) -> None:
-        import tensorflow as tf
-
         gradient = ops.cast(tf.convert_to_tensor(gradient), "float32")
         weight = ops.cast(self._kernels[number].variable, "float32")
         whole = weight + self._removed[number]

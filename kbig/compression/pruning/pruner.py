@@ -9,7 +9,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from kbig.compression.pruning import masks
 from kbig.compression.pruning.masked import MaskedWeights
 from kbig.compression.pruning.movement import Movement
 from kbig.compression.pruning.plan import Sparsity
@@ -18,6 +17,7 @@ from kbig.compression.pruning.plan import request
 from kbig.compression.pruning.report import PruningReport
 from kbig.compression.pruning.report import measured
 from kbig.compression.pruning.report import report_of
+from kbig.compression.pruning.schedules import run_of
 from kbig.errors import UsageError
 
 
@@ -148,14 +148,13 @@ class Pruner(keras.callbacks.Callback):
                 f"method={self.method!r}. Save the model: its zeros are all "
                 "that magnitude pruning goes on from."
             )
-        with open(path, "wb") as file:
-            np.savez(file, **self._movement.state())
+        self._movement.save(path)
 
     def load_state(self, path: str | os.PathLike) -> None:
         """Reads what `save_state` wrote; `fit` then goes on from it.
 
         Args:
-            path: the file.
+            path: the file. Whether it is of this model shows in `fit`.
 
         Example:
         ```python
@@ -217,12 +216,12 @@ class Pruner(keras.callbacks.Callback):
             weights = MaskedWeights(kernels)
             movement = None
             if self.method == "movement":
-                movement = self._scored(kernels)
+                movement = Movement(kernels, self._loaded)
         self._kernels, self._left_alone = kernels, left_alone
         self._weights, self._movement = weights, movement
         self._targets = {n: s for _, now in due for n, s in now.items()}
-        for number in range(len(kernels)):
-            self._keep_zeros(number)
+        for number, target in self._targets.items():
+            weights.keep_zeros(number, target)
         weights.attach()
         if movement is not None:
             movement.attach(_inner(self.model.optimizer))
@@ -241,11 +240,6 @@ class Pruner(keras.callbacks.Callback):
         self._is_running = False
 
     def _run(self, epoch: int, start: int) -> tuple[int, int]:
-        """The steps of the optimizer before and after the whole run.
-
-        A run that goes on in a later epoch began before it; an optimizer that
-        was used before has steps that are not of this run.
-        """
         steps = self.params.get("steps")
         if not steps:
             raise UsageError(
@@ -254,24 +248,7 @@ class Pruner(keras.callbacks.Callback):
                 "`steps_per_epoch`."
             )
         batches = _inner(self.model.optimizer).gradient_accumulation_steps or 1
-        done = start - epoch * steps // batches
-        first = 0 if 0 <= done < max(1, steps // batches) else done
-        return first, first + self.params["epochs"] * steps // batches
-
-    def _scored(self, kernels) -> Movement:
-        movement = Movement(kernels)
-        if self._loaded is not None:
-            movement.restore(self._loaded)
-        return movement
-
-    def _keep_zeros(self, number: int) -> None:
-        value = self._weights.value(number)
-        mask = value != 0
-        if np.count_nonzero(mask) < masks.kept(
-            mask.size, self._targets[number]
-        ):
-            mask = np.ones(mask.shape, bool)
-        self._weights.assign(number, mask, value)
+        return run_of(start, epoch, self.params["epochs"], steps, batches)
 
     def _update(self) -> None:
         """Does what has come due."""

@@ -75,6 +75,36 @@ def over_run(sparsity: float, first: int, last: int) -> PolynomialSparsity:
     return PolynomialSparsity(sparsity, begin, end, frequency)
 
 
+def run_of(
+    start: int, epoch: int, epochs: int, steps: int, batches: int = 1
+) -> tuple[int, int]:
+    """The steps of the optimizer before and after a whole run.
+
+    A run that goes on in a later epoch began before it; an optimizer that was
+    used before has steps that are not of this run.
+
+    Args:
+        start: steps of the optimizer as `fit` begins.
+        epoch: in which it begins.
+        epochs: in which it ends.
+        steps: batches an epoch.
+        batches: that make a step of the optimizer.
+
+    Returns:
+        The first step and the last.
+
+    Example:
+    ```python
+    run_of(start=250, epoch=2, epochs=4, steps=100)  # (0, 400)
+    run_of(start=900, epoch=0, epochs=4, steps=100)  # (900, 1300)
+    ```
+    """
+    done = start - epoch * steps // batches
+    # Less than an epoch: the run was interrupted within one.
+    first = 0 if 0 <= done < max(1, steps // batches) else done
+    return first, first + epochs * steps // batches
+
+
 def updates(schedule: Callable, last: int) -> list[tuple[int, float]]:
     """All updates of a run.
 
@@ -117,6 +147,12 @@ def updates(schedule: Callable, last: int) -> list[tuple[int, float]]:
     due = [step for step in steps if _asks(schedule, step)]
     if end == until and end not in due:
         due.append(end)
+    if not due:
+        raise UsageError(
+            "The schedule asks for no update in the run. Received: "
+            f"{schedule!r} for a run until step {last} of the optimizer. Pass "
+            "one that returns True at some of its steps."
+        )
     return [(step, sparsity_at(schedule, step)) for step in due]
 
 

@@ -81,7 +81,9 @@ def test_averaged_weights_are_sparse_where_they_are_looked_at():
     assert seen == [192, 192]
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"]
+)
 def test_exact_in_mixed_precision(policy):
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)

@@ -93,6 +93,12 @@ def test_a_schedule_that_ends_after_the_run():
     )
 
 
+def test_a_schedule_that_never_prunes():
+    check_refused(
+        compiled(mlp()), Pruner(lambda step: (False, 0.5)), "no update"
+    )
+
+
 def test_nothing_to_prune():
     model = mlp()
     model.trainable = False

@@ -94,6 +94,11 @@ def test_by_movement_bit_for_bit(tmp_path):
     check_usage_error(
         lambda: fit(model, second, epochs=4, initial_epoch=2), "load_state"
     )
+    other = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2)])
+    other.compile("adam", "mse")
+    third = Pruner(0.8, method="movement")
+    third.load_state(tmp_path / "half.npz")
+    check_usage_error(lambda: fit(other, third), "another model", "(6, 2)")
     second.load_state(tmp_path / "half.npz")
     fit(model, second, epochs=4, initial_epoch=2)
     assert_same(model, whole)

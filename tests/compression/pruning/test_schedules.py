@@ -5,6 +5,7 @@ from kbig.compression import ConstantSparsity
 from kbig.compression import PolynomialDecay
 from kbig.compression.pruning.schedules import PolynomialSparsity
 from kbig.compression.pruning.schedules import over_run
+from kbig.compression.pruning.schedules import run_of
 from kbig.compression.pruning.schedules import updates
 from tests.contracts import check_usage_error
 
@@ -60,3 +61,18 @@ def test_a_schedule_that_ends_too_late():
 def test_a_constant_may_end_after_the_run():
     schedule = ConstantSparsity(0.8, 0, end_step=500, frequency=100)
     assert updates(schedule, 250) == [(0, 0.8), (100, 0.8), (200, 0.8)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((0, 0, 4, 100), (0, 400)),
+        ((200, 2, 4, 100), (0, 400)),  # Goes on after two epochs,
+        ((250, 2, 4, 100), (0, 400)),  # or within the third.
+        ((900, 0, 4, 100), (900, 1300)),  # Trained before, elsewhere.
+        ((0, 2, 4, 100), (-200, 200)),  # Goes on with a new optimizer.
+        ((50, 2, 4, 100, 4), (0, 100)),
+    ],
+)
+def test_where_a_run_begins_and_ends(arguments, expected):
+    assert run_of(*arguments) == expected
