@@ -21,11 +21,15 @@ _LAZY = {
     "ConstantSparsity": "kbig.compression.pruning.tfmot",
     "PolynomialDecay": "kbig.compression.pruning.tfmot",
     "FactorizedEncoder": "kbig.compression.low_rank.encoder",
+    "NarrowEncoder": "kbig.compression.structured.narrow_encoder",
+    "ShrinkPlan": "kbig.compression.structured.plan",
+    "plan_shrink": "kbig.compression.structured.shrink",
+    "shrink": "kbig.compression.structured.shrink",
 }
 
 
 def __getattr__(name: str):
-    """Loads a class on first use."""
+    """Loads a class or a function on first use."""
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -72,6 +72,7 @@ def backbone_of(
     *,
     activation: str = "gelu_approximate",
     layer_norm_epsilon: float = 1e-12,
+    name: str = "bert_backbone",
     **options,
 ) -> keras_hub.models.BertBackbone:
     """Builds a backbone whose GELU and epsilon are a checkpoint's own.
@@ -83,10 +84,11 @@ def backbone_of(
     Args:
         activation: of the feed-forward layers, a name in `ACTIVATIONS`.
         layer_norm_epsilon: of every normalization.
+        name: of the backbone.
         **options: of `keras_hub.models.BertBackbone`.
 
     Returns:
-        A `keras_hub.models.BertBackbone` named "bert_backbone".
+        A `keras_hub.models.BertBackbone`.
 
     Example:
     ```python
@@ -102,7 +104,7 @@ def backbone_of(
     """
     import keras_hub
 
-    backbone = keras_hub.models.BertBackbone(name="bert_backbone", **options)
+    backbone = keras_hub.models.BertBackbone(name=name, **options)
     backbone.embeddings_layer_norm.epsilon = layer_norm_epsilon
     for layer in backbone.transformer_layers:
         if activation == "gelu":

@@ -1,0 +1,1 @@
+"""Structured pruning: what is removed, where, and what is left."""

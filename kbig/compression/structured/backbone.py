@@ -1,0 +1,78 @@
+"""KerasHub's BERT, as long as its constructor can say what is left of it."""
+
+import keras
+import keras_hub
+
+from kbig.models.bert import ACTIVATIONS
+from kbig.models.bert import activation_of
+from kbig.models.bert import backbone_of
+
+POOLER = "pooled_dense"
+
+
+def is_pooler(graph, name: str) -> bool:
+    """Tells a BERT's pooler, whose width is that of the backbone.
+
+    Args:
+        graph: a functional model.
+        name: of one of its layers.
+    """
+    names = {layer.name for layer in graph.layers}
+    return name == POOLER and "segment_embedding" in names
+
+
+def encoders_of(model: keras.Model) -> list[keras.Layer]:
+    """The transformer blocks of a model, nested models included, in order.
+
+    Args:
+        model: any model.
+    """
+    kind = keras_hub.layers.TransformerEncoder
+    return [x for x in model._flatten_layers() if isinstance(x, kind)]
+
+
+def backbone_like(model, edits) -> keras_hub.models.BertBackbone | None:
+    """Builds a BertBackbone of other sizes, where there is one.
+
+    Args:
+        model: any model.
+        edits: the `Edits` that its copy is to have.
+
+    Returns:
+        A backbone with weights yet to be assigned. None when the model is no
+        BertBackbone, or what is left of it is none: its blocks differ, have
+        lost heads, or anything else changes.
+    """
+    if type(model) is not keras_hub.models.BertBackbone:
+        return None
+    blocks = [x for x in encoders_of(model) if id(x) not in edits.dropped]
+    sizes = [_sizes(x, edits) for x in blocks]
+    changed = {id(x) for x in model.layers} & set(edits.sizes)
+    others = changed - {id(x) for x in blocks}
+    first = blocks[0]
+    name = getattr(first.activation, "__name__", "")
+    is_one = all(x == sizes[0] for x in sizes) and not others
+    if not is_one or sizes[0][1] != model.num_heads or name not in ACTIVATIONS:
+        return None
+    return backbone_of(
+        activation=activation_of(first),
+        layer_norm_epsilon=first.layer_norm_epsilon,
+        name=model.name,
+        vocabulary_size=model.vocabulary_size,
+        num_layers=len(blocks),
+        num_heads=model.num_heads,
+        hidden_dim=model.hidden_dim,
+        intermediate_dim=sizes[0][0],
+        dropout=model.dropout,
+        max_sequence_length=model.max_sequence_length,
+        num_segments=model.num_segments,
+        dtype=model.token_embedding.dtype_policy,
+    )
+
+
+def _sizes(encoder, edits) -> tuple[int, int]:
+    new = edits.sizes.get(id(encoder), {})
+    return (
+        new.get(("intermediate_dim",), encoder.intermediate_dim),
+        new.get(("num_heads",), encoder.num_heads),
+    )

@@ -1,0 +1,69 @@
+"""Whole encoder layers: which are kept, and what they are called then."""
+
+import re
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from kbig.compression.structured.backbone import encoders_of
+from kbig.compression.structured.rebuild import Edits
+from kbig.errors import UsageError
+
+
+def kept_layers(encoder_layers: int | Sequence[int], total: int) -> list[int]:
+    """Tells which encoder layers stay.
+
+    Args:
+        encoder_layers: how many, or which ones, from 0. Of a number, the
+            first and the last are kept and the others evenly in between, as
+            DistilBERT starts from every other layer of BERT.
+        total: how many there are.
+
+    Returns:
+        Their positions, ascending.
+
+    Raises:
+        UsageError: there are not as many.
+
+    Example:
+    ```python
+    kept_layers(3, total=6)  # [0, 3, 5]
+    ```
+
+    Reference:
+     - [Sanh et al., 2019](https://arxiv.org/abs/1910.01108)
+    """
+    if isinstance(encoder_layers, int) and 1 <= encoder_layers <= total:
+        places = np.linspace(0, total - 1, encoder_layers)
+        return [int(x) for x in np.floor(places + 0.5)]
+    is_list = isinstance(encoder_layers, list | tuple | range)
+    kept = sorted(set(encoder_layers)) if is_list else []
+    if kept and all(isinstance(x, int) and 0 <= x < total for x in kept):
+        return kept
+    raise UsageError(
+        f"`encoder_layers` must be a number from 1 to {total}, or positions "
+        f"from 0 to {total - 1}: the model has {total} encoder layers. "
+        f"Received: encoder_layers={encoder_layers!r}. Pass fewer."
+    )
+
+
+def without_layers(model: keras.Model, kept: Sequence[int]) -> Edits:
+    """Edits that leave only some encoder layers.
+
+    Args:
+        model: with `TransformerEncoder` layers.
+        kept: positions among them.
+
+    Returns:
+        Edits; layers that were numbered are numbered anew, without gaps.
+    """
+    encoders = encoders_of(model)
+    left = [encoders[x] for x in kept]
+    dropped = {id(x) for x in encoders} - {id(x) for x in left}
+    matches = [re.fullmatch(r"(.*_)(\d+)", x.name) for x in encoders]
+    names = {}
+    if all(matches) and len({x[1] for x in matches}) == 1:
+        stem, first = matches[0][1], int(matches[0][2])
+        names = {id(x): f"{stem}{first + i}" for i, x in enumerate(left)}
+    return Edits(dropped=frozenset(dropped), names=names)

@@ -1,0 +1,224 @@
+"""A model built again with other sizes, and the weights that are left."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+from keras.src.saving.serialization_lib import ObjectSharingScope
+
+from kbig.compression.structured.backbone import backbone_like
+from kbig.compression.structured.graph import graph_of
+from kbig.compression.structured.graph import nodes_of
+from kbig.compression.structured.narrow_encoder import narrowed
+from kbig.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Edits:
+    """What to change in a model.
+
+    Args:
+        sizes: by the id of a layer, new numbers by their place in its
+            configuration.
+        dropped: ids of layers that give back their first argument instead.
+        names: new names, by the id of a layer.
+    """
+
+    sizes: Mapping[int, Mapping[tuple, int]] = dataclasses.field(
+        default_factory=dict
+    )
+    dropped: frozenset[int] = frozenset()
+    names: Mapping[int, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """A model built from another.
+
+    Args:
+        model: the new one.
+        pairs: each weight of the other, and what it has become.
+    """
+
+    model: keras.Model
+    pairs: tuple[tuple[keras.Variable, keras.Variable], ...]
+
+    def assign(
+        self, value_of: Callable[[keras.Variable], np.ndarray] = np.asarray
+    ) -> None:
+        """Sets the weights of the new model from those of the other.
+
+        Args:
+            value_of: gives what is left of a weight.
+        """
+        for old, new in self.pairs:
+            new.assign(value_of(old))
+            new.trainable = old.trainable
+
+
+def edited(model: keras.Model, edits: Edits) -> Copy:
+    """Builds a model again, without its optimizer.
+
+    Args:
+        model: stays as it is.
+        edits: what is to be different.
+
+    Returns:
+        A model of plain classes whose weights are yet to be assigned.
+    """
+    builder = _Builder(model, edits)
+    with ObjectSharingScope():
+        copied = builder.model(model)
+    pairs = [
+        pair
+        for old, new in builder.layers()
+        for pair in zip(old.weights, new.weights)
+    ]
+    return Copy(copied, tuple(pairs))
+
+
+class _Builder:
+    def __init__(self, model, edits: Edits):
+        self._edits = edits
+        leaves = list(_leaves(model))
+        self._originals = {id(x): x for x in leaves}
+        self._copies: dict = {}
+        # Serialized all at once, so that what two layers share stays shared.
+        with ObjectSharingScope():
+            configs = {id(x): _serialized(x) for x in leaves}
+        # Only now: a layer that turns up again is marked in its first config.
+        self._configs = {
+            key: _without_build_shapes(x) for key, x in configs.items()
+        }
+        self._own_classes = {
+            type(x).__name__: type(x)
+            for leaf in leaves
+            if isinstance(leaf, keras.Layer)
+            for x in leaf._flatten_layers()
+            if not type(x).__module__.startswith("keras.")
+        }
+
+    def layers(self):
+        """Pairs of an old layer with weights and its copy."""
+        for key, old in self._originals.items():
+            new = self._copies.get(key)
+            if isinstance(old, keras.Layer) and isinstance(new, keras.Layer):
+                yield old, new
+
+    def model(self, model):
+        if isinstance(model, keras.Sequential):
+            return self._sequential(model)
+        backbone = backbone_like(model, self._edits)
+        if backbone is not None:
+            self._adopt(model, backbone)
+            return backbone
+        inputs = keras.tree.map_structure(_input_like, model.input)
+        outputs = model._run_through_graph(inputs, operation_fn=self.copy)
+        return keras.Model(
+            inputs, outputs, name=model.name, trainable=model.trainable
+        )
+
+    def copy(self, operation):
+        key = id(operation)
+        if key in self._edits.dropped:
+            return lambda first, *args, **kwargs: first
+        if key not in self._copies:
+            is_model = graph_of(operation) is not None
+            make = self.model if is_model else self._leaf
+            self._copies[key] = make(operation)
+        return self._copies[key]
+
+    def _sequential(self, model):
+        layers = [_input_like(model.inputs[0])]
+        layers += [
+            self.copy(x)
+            for x in model.layers
+            if id(x) not in self._edits.dropped
+        ]
+        return keras.Sequential(
+            layers, name=model.name, trainable=model.trainable
+        )
+
+    def _leaf(self, operation):
+        key = id(operation)
+        config = copy.deepcopy(self._configs[key])
+        if key in self._edits.sizes:
+            sizes = self._edits.sizes[key]
+            config = narrowed(config, operation, sizes)
+            for entry, size in sizes.items():
+                _set(config["config"], entry, size)
+        if key in self._edits.names:
+            config["config"]["name"] = self._edits.names[key]
+        # The objects come from this very process, functions included.
+        return keras.saving.deserialize_keras_object(
+            config, custom_objects=self._own_classes, safe_mode=False
+        )
+
+    def _adopt(self, model, backbone) -> None:
+        """Takes the layers of a ready backbone for copies of the model's."""
+        made = {x.name: x for x in backbone.layers}
+        for layer in model.layers:
+            name = self._edits.names.get(id(layer), layer.name)
+            if id(layer) not in self._edits.dropped and name in made:
+                self._copies[id(layer)] = made[name]
+
+
+def _leaves(model):
+    """The layers and operations that are no models themselves, each once."""
+    seen = set()
+    for node in nodes_of(graph_of(model)):
+        operation = node.operation
+        if id(operation) in seen:
+            continue
+        seen.add(id(operation))
+        if graph_of(operation) is None:
+            yield operation
+        else:
+            yield from _leaves(operation)
+
+
+def _serialized(operation) -> dict:
+    try:
+        return keras.saving.serialize_keras_object(operation)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"The layer {operation.name} cannot be built again: {error} "
+            f"Received: a {type(operation).__name__}. Give its class a "
+            "`get_config`."
+        ) from error
+
+
+def _without_build_shapes(config):
+    """Lets layers find their shapes when they are called."""
+    if isinstance(config, dict):
+        return {
+            key: _without_build_shapes(value)
+            for key, value in config.items()
+            if key != "build_config"
+        }
+    if isinstance(config, list):
+        return [_without_build_shapes(x) for x in config]
+    return config
+
+
+def _set(config, entry: tuple, size: int) -> None:
+    *parents, last = entry
+    for key in parents:
+        config = config[key]
+        if isinstance(config, dict) and config.get("class_name") == "__tuple__":
+            config = config["items"]
+    config[last] = size
+
+
+def _input_like(tensor):
+    layer = tensor._keras_history.operation
+    return keras.Input(
+        batch_shape=tensor.shape,
+        dtype=tensor.dtype,
+        sparse=tensor.sparse,
+        name=tensor.name,
+        optional=getattr(layer, "optional", False),
+    )

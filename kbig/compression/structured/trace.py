@@ -1,0 +1,311 @@
+"""What flows along the axes of a model's tensors, and into which weights."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from kbig.compression.structured.units import UnitTable
+
+PRODUCES = "produces"
+CONSUMES = "consumes"
+FOLLOWS = "follows"
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """A tensor, as far as removing units is concerned.
+
+    Args:
+        shape: with the batch; None where a dimension is free.
+        units: along each axis the number of the unit of each entry, or None
+            along an axis that stays as it is.
+    """
+
+    shape: tuple[int | None, ...]
+    units: tuple[np.ndarray | None, ...]
+
+    @classmethod
+    def fixed(cls, shape) -> "Flow":
+        """A tensor that stays as it is.
+
+        Args:
+            shape: with the batch.
+        """
+        return cls(tuple(shape), (None,) * len(shape))
+
+    def labelled(self) -> tuple[int, ...]:
+        """The axes along which units could go."""
+        return tuple(i for i, x in enumerate(self.units) if x is not None)
+
+
+@dataclasses.dataclass
+class Weight:
+    """A variable, or a product without one, and the units along its axes.
+
+    Args:
+        variable: None where only the operations count.
+        shape: of the whole.
+        axes: the units by axis; None along an axis that stays.
+        flops: floating point operations for each number of it.
+    """
+
+    variable: keras.Variable | None
+    shape: tuple[int, ...]
+    axes: dict[int, np.ndarray | None]
+    flops: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """What the entries of a variable have to do with units.
+
+    Args:
+        variable: the weight.
+        axis: its axis.
+        units: along it.
+        role: `PRODUCES`, `CONSUMES` or `FOLLOWS`.
+        path: of the layer that produces, or consumes.
+    """
+
+    variable: keras.Variable
+    axis: int
+    units: np.ndarray
+    role: str
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The units that a layer makes.
+
+    Args:
+        path: of the layer.
+        layer: it.
+        units: their numbers.
+    """
+
+    path: str
+    layer: keras.Layer
+    units: np.ndarray
+
+
+class Trace:
+    """Collects what the rules tell about each call of each layer."""
+
+    def __init__(self, free_dimension: int):
+        self.free_dimension = free_dimension
+        self.units = UnitTable()
+        self.weights: dict[int, Weight] = {}
+        self.uses: list[Use] = []
+        self.sources: dict[str, Source] = {}
+        # What must not become empty, beside the axes of weights.
+        self.spans: list[np.ndarray] = []
+        # By layer, entries of its configuration that count units.
+        self.sizes: dict[int, dict[tuple, np.ndarray]] = {}
+        self.kept: dict[str, str] = {}
+
+    def positions(self, shape) -> int:
+        """Multiplies dimensions, free ones at the size they count as.
+
+        Args:
+            shape: any part of a shape without the batch.
+        """
+        return math.prod(x or self.free_dimension for x in shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of a layer or an operation, as the rules see it.
+
+    Args:
+        trace: where to write.
+        layer: a layer, or an operation of `keras.ops`.
+        path: its name, after those of the models and layers that hold it.
+        args: of the call, tensors as `Flow`.
+        kwargs: likewise.
+        shapes: of the outputs.
+        owner: the layer whose configuration holds that of `layer`.
+        prefix: where in there.
+    """
+
+    trace: Trace
+    layer: Any
+    path: str
+    args: tuple
+    kwargs: Mapping
+    shapes: tuple
+    owner: Any
+    prefix: tuple = ()
+
+    @property
+    def flows(self) -> list[Flow]:
+        """All tensors that are given to the call, flat."""
+        leaves = keras.tree.flatten((self.args, dict(self.kwargs)))
+        return [x for x in leaves if isinstance(x, Flow)]
+
+    def produce(self, count: int, layer=None) -> np.ndarray:
+        """Numbers the units that the layer makes, the same in each call.
+
+        Args:
+            count: how many.
+            layer: the part of the layer that makes them.
+        """
+        path = f"{self.path}/{layer.name}" if layer is not None else self.path
+        sources = self.trace.sources
+        if path not in sources:
+            units = self.trace.units.new(count)
+            sources[path] = Source(path, layer or self.layer, units)
+        return sources[path].units
+
+    def fixed(self, count: int) -> np.ndarray:
+        """Numbers entries that stay, beside others that need not.
+
+        Args:
+            count: how many.
+        """
+        units = self.trace.units.new(count)
+        self.pin(units, f"{self.path} reads what is never removed")
+        return units
+
+    def pin(self, units: np.ndarray | None, reason: str) -> None:
+        """Keeps units.
+
+        Args:
+            units: their numbers; None is none.
+            reason: for the report.
+        """
+        if units is not None:
+            self.trace.units.pin(units, reason)
+
+    def pin_axes(self, flow: Flow, reason: str, but=()) -> None:
+        """Keeps the units along the axes of a tensor.
+
+        Args:
+            flow: the tensor.
+            reason: for the report.
+            but: axes along which they may go, as not negative numbers.
+        """
+        for axis in flow.labelled():
+            if axis not in but:
+                self.pin(flow.units[axis], reason)
+
+    def tie(self, first, second, reason: str) -> np.ndarray | None:
+        """Lets entries of two axes go together; what stays keeps the other.
+
+        Args:
+            first: units along one axis, or None.
+            second: units along the other, or None.
+            reason: why it is kept, for the report.
+        """
+        if first is None or second is None or len(first) != len(second):
+            self.pin(first, reason)
+            self.pin(second, reason)
+            return None
+        self.trace.units.tie(first, second)
+        return first
+
+    def weight(
+        self,
+        variable,
+        *,
+        produces=None,
+        consumes=None,
+        follows=None,
+        positions: float = 0,
+        part=None,
+    ) -> None:
+        """Tells which units are along the axes of a variable.
+
+        Args:
+            variable: None is passed over.
+            produces: by axis, the units that it makes.
+            consumes: by axis, the units that it reads; None along an axis
+                that stays.
+            follows: by axis, units that are changed one by one.
+            positions: how often an input is multiplied by each number.
+            part: the part of the layer that holds it.
+        """
+        if variable is None:
+            return
+        path = f"{self.path}/{part.name}" if part is not None else self.path
+        weights = self.trace.weights
+        record = weights.setdefault(
+            id(variable), Weight(variable, tuple(variable.shape), {})
+        )
+        record.flops += 2.0 * positions
+        roles = (PRODUCES, produces), (CONSUMES, consumes), (FOLLOWS, follows)
+        for role, axes in roles:
+            for axis, units in (axes or {}).items():
+                axis %= len(variable.shape)
+                if axis in record.axes:
+                    reason = f"{self.path} is shared with what must stay"
+                    self.tie(record.axes[axis], units, reason)
+                    continue
+                record.axes[axis] = units
+                if units is not None:
+                    use = Use(variable, axis, units, role, path)
+                    self.trace.uses.append(use)
+
+    def operations(self, units: np.ndarray, flops: float) -> None:
+        """Counts operations that no weight stands for.
+
+        Args:
+            units: each costs as much.
+            flops: floating point operations a unit.
+        """
+        record = Weight(None, (len(units),), {0: units}, flops)
+        self.trace.weights[-1 - len(self.trace.weights)] = record
+
+    def size(self, entry: tuple, units: np.ndarray) -> None:
+        """Tells that an entry of the configuration counts units.
+
+        Args:
+            entry: keys and positions that lead to it.
+            units: what it counts.
+        """
+        sizes = self.trace.sizes.setdefault(id(self.owner), {})
+        sizes[self.prefix + entry] = units
+
+    def whole(self, reason: str) -> list[Flow]:
+        """Keeps what the call reads, and takes what it makes for fixed.
+
+        Args:
+            reason: for the report.
+
+        Returns:
+            The outputs.
+        """
+        for flow in self.flows:
+            self.pin_axes(flow, f"read by {self.path}, {reason}")
+        if getattr(self.layer, "weights", None) or any(
+            flow.labelled() for flow in self.flows
+        ):
+            self.trace.kept.setdefault(self.path, reason)
+        return [Flow.fixed(shape) for shape in self.shapes]
+
+    def part(self, layer, flows, shapes, prefix: tuple) -> "Call":
+        """The call of a layer inside this one.
+
+        Args:
+            layer: the inner layer.
+            flows: what it is given.
+            shapes: of its outputs.
+            prefix: where its configuration is in that of this layer.
+        """
+        return dataclasses.replace(
+            self,
+            layer=layer,
+            path=f"{self.path}/{layer.name}",
+            args=tuple(flows),
+            kwargs={},
+            shapes=tuple(shapes),
+            prefix=self.prefix + prefix,
+        )
+
+
+Rule = Callable[[Call], "list[Flow]"]
