@@ -140,9 +140,26 @@ def _copy_weights(source, target) -> None:
     for variable in own:
         # A layer with LoRA gives its kernel with the update folded in.
         name = _ATTRIBUTES.get(target.name, variable.name)
+<<<<<<< HEAD
         variable.assign(folded[name] if folded else getattr(source, name))
+=======
+        value = getattr(source, name)
+        _check_same_shape(source.name, value, variable)
+        variable.assign(value)
+>>>>>>> 991c9fc (Structured pruning: budgets, Taylor, encoder layers; their tests)
     for name, child in wanted.items():
         _copy_weights(sources[name], child)
+
+
+def _check_same_shape(name: str, value, variable) -> None:
+    if tuple(value.shape) != tuple(variable.shape):
+        raise UsageError(
+            "`model` holds layers from which no backbone can be copied: one "
+            "has the same sizes throughout. Received: "
+            f"{name}/{variable.name} of shape {tuple(value.shape)} where a "
+            f"backbone has {tuple(variable.shape)}. Use the model as it is, "
+            "or shrink its layers alike and leave the attention heads."
+        )
 
 
 def _check_same_layers(name: str, present: set, wanted: set) -> None:

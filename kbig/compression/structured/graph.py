@@ -82,7 +82,9 @@ def _run(graph, inputs, trace, prefix) -> list[Flow]:
         inner = graph_of(operation)
         if inner is not None:
             given = _in_order(operation, inner, args, kwargs)
-            outputs = _run(inner, given, trace, (*prefix, operation.name))
+            path = (*prefix, operation.name)
+            _label_inputs(operation, given, trace, "/".join(path))
+            outputs = _run(inner, given, trace, path)
         else:
             call = _call(node, args, kwargs, trace, prefix)
             outputs = rule_of(operation)(call)
@@ -120,3 +122,21 @@ def _in_order(model, graph, args, kwargs) -> list[Flow]:
     elif isinstance(given, dict):
         given = [given[x.name] for x in graph.inputs]
     return keras.tree.flatten(given)
+
+
+def _label_inputs(model, flows, trace, path: str) -> None:
+    """Notes the sizes of what a model inside another one is given."""
+    sizes = trace.sizes.setdefault(id(model), {})
+    for number, flow in enumerate(flows):
+        for axis, units in enumerate(flow.units):
+            key = number, axis
+            known = sizes.setdefault(key, units)
+            if known is units:
+                continue
+            if known is None or units is None:
+                reason = f"{path} is shared with what must stay"
+                for x in (known, units):
+                    if x is not None:
+                        trace.units.pin(x, reason)
+            else:
+                trace.units.tie(known, units)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable
 from collections.abc import Mapping
 
@@ -22,7 +23,7 @@ class Edits:
 
     Args:
         sizes: by the id of a layer, new numbers by their place in its
-            configuration.
+            configuration; of a model inside a model, by input and axis.
         dropped: ids of layers that give back their first argument instead.
         names: new names, by the id of a layer.
     """
@@ -93,13 +94,6 @@ class _Builder:
         self._configs = {
             key: _without_build_shapes(x) for key, x in configs.items()
         }
-        self._own_classes = {
-            type(x).__name__: type(x)
-            for leaf in leaves
-            if isinstance(leaf, keras.Layer)
-            for x in leaf._flatten_layers()
-            if not type(x).__module__.startswith("keras.")
-        }
 
     def layers(self):
         """Pairs of an old layer with weights and its copy."""
@@ -115,7 +109,9 @@ class _Builder:
         if backbone is not None:
             self._adopt(model, backbone)
             return backbone
-        inputs = keras.tree.map_structure(_input_like, model.input)
+        inputs = keras.tree.map_structure(
+            lambda x: self._input_like(model, x), model.input
+        )
         outputs = model._run_through_graph(inputs, operation_fn=self.copy)
         return keras.Model(
             inputs, outputs, name=model.name, trainable=model.trainable
@@ -132,7 +128,7 @@ class _Builder:
         return self._copies[key]
 
     def _sequential(self, model):
-        layers = [_input_like(model.inputs[0])]
+        layers = [self._input_like(model, model.inputs[0])]
         layers += [
             self.copy(x)
             for x in model.layers
@@ -140,6 +136,21 @@ class _Builder:
         ]
         return keras.Sequential(
             layers, name=model.name, trainable=model.trainable
+        )
+
+    def _input_like(self, model, tensor):
+        shape = list(tensor.shape)
+        number = [id(x) for x in model.inputs].index(id(tensor))
+        for entry, size in self._edits.sizes.get(id(model), {}).items():
+            if entry[0] == number:
+                shape[entry[1]] = size
+        layer = tensor._keras_history.operation
+        return keras.Input(
+            batch_shape=shape,
+            dtype=tensor.dtype,
+            sparse=tensor.sparse,
+            name=tensor.name,
+            optional=getattr(layer, "optional", False),
         )
 
     def _leaf(self, operation):
@@ -152,10 +163,15 @@ class _Builder:
                 _set(config["config"], entry, size)
         if key in self._edits.names:
             config["config"]["name"] = self._edits.names[key]
-        # The objects come from this very process, functions included.
-        return keras.saving.deserialize_keras_object(
-            config, custom_objects=self._own_classes, safe_mode=False
-        )
+        try:
+            # The objects come from this very process, functions included.
+            return keras.saving.deserialize_keras_object(
+                config,
+                custom_objects=_own_objects(operation),
+                safe_mode=False,
+            )
+        except (TypeError, ValueError) as error:
+            raise _cannot_be_built(operation, error) from error
 
     def _adopt(self, model, backbone) -> None:
         """Takes the layers of a ready backbone for copies of the model's."""
@@ -184,11 +200,16 @@ def _serialized(operation) -> dict:
     try:
         return keras.saving.serialize_keras_object(operation)
     except (NotImplementedError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"The layer {operation.name} cannot be built again: {error} "
-            f"Received: a {type(operation).__name__}. Give its class a "
-            "`get_config`."
-        ) from error
+        raise _cannot_be_built(operation, error) from error
+
+
+def _cannot_be_built(operation, error) -> UsageError:
+    first = next(iter(str(error).splitlines()), "")
+    return UsageError(
+        f"The layer {operation.name} cannot be built again from its "
+        f"configuration. Received: a {type(operation).__name__}; {first} "
+        "Give its class a `get_config`, and functions names."
+    )
 
 
 def _without_build_shapes(config):
@@ -207,18 +228,21 @@ def _without_build_shapes(config):
 def _set(config, entry: tuple, size: int) -> None:
     *parents, last = entry
     for key in parents:
+        if isinstance(config[key], tuple):
+            config[key] = list(config[key])
         config = config[key]
-        if isinstance(config, dict) and config.get("class_name") == "__tuple__":
-            config = config["items"]
     config[last] = size
 
 
-def _input_like(tensor):
-    layer = tensor._keras_history.operation
-    return keras.Input(
-        batch_shape=tensor.shape,
-        dtype=tensor.dtype,
-        sparse=tensor.sparse,
-        name=tensor.name,
-        optional=getattr(layer, "optional", False),
-    )
+def _own_objects(operation) -> dict:
+    """What Keras does not know by name: classes and functions of the user."""
+    found = {}
+    if not isinstance(operation, keras.Layer):
+        return found
+    for layer in operation._flatten_layers():
+        values = [x for x in vars(layer).values() if inspect.isfunction(x)]
+        for value in (type(layer), *values):
+            is_method = hasattr(keras.Layer, value.__name__)
+            if not is_method and not value.__module__.startswith("keras."):
+                found[value.__name__] = value
+    return found

@@ -49,10 +49,10 @@ def bidirectional(call: Call) -> list[Flow]:
         ),
     ]
     forward, backward = (_label(x, flows[0]) for x in parts)
+    # Whatever they are merged by, Keras takes both to be as wide.
+    units = call.tie(forward, backward, f"merged by {call.path}")
     if layer.merge_mode == "concat":
         units = np.concatenate([forward, backward])
-    else:
-        units = call.tie(forward, backward, f"merged by {call.path}")
     (shape,) = call.shapes
     return [Flow(shape, (*(None,) * (len(shape) - 1), units))]
 

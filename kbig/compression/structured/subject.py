@@ -151,17 +151,12 @@ class Subject:
             cut: the copy of it that this is about, or None.
             removed: classes that go.
         """
-        sizes = {
-            layer: {
-                entry: len(self._kept(units, removed))
-                for entry, units in entries.items()
-            }
-            for layer, entries in self.trace.sizes.items()
-            if any(
-                len(self._kept(units, removed)) < len(units)
-                for units in entries.values()
-            )
-        }
+        sizes = {}
+        for layer, entries in self.trace.sizes.items():
+            labelled = {i: x for i, x in entries.items() if x is not None}
+            left = {i: len(self._kept(x, removed)) for i, x in labelled.items()}
+            if any(left[i] < len(x) for i, x in labelled.items()):
+                sizes[layer] = left
         kept = {
             key: {
                 axis: self._kept(units, removed)
