@@ -30,7 +30,7 @@ def transposed_convolution(call: Call) -> list[Flow]:
 
 def depthwise_convolution(call: Call) -> list[Flow]:
     """Makes some channels of each input channel; it follows its input."""
-    flow, layer = call.flows[0], call.layer
+    flow, layer = call.flow, call.layer
     axis = _only_channels(call, flow)
     units = flow.units[axis]
     made = None if units is None else units.repeat(layer.depth_multiplier)
@@ -46,7 +46,7 @@ def depthwise_convolution(call: Call) -> list[Flow]:
 
 def separable_convolution(call: Call) -> list[Flow]:
     """A depthwise convolution, then a mixture of channels."""
-    flow, layer = call.flows[0], call.layer
+    flow, layer = call.flow, call.layer
     axis = _only_channels(call, flow)
     read, made = flow.units[axis], call.produce(layer.filters)
     between = None if read is None else read.repeat(layer.depth_multiplier)
@@ -66,21 +66,21 @@ def separable_convolution(call: Call) -> list[Flow]:
 
 def channelwise(call: Call) -> list[Flow]:
     """Pooling, padding, cropping, upsampling: the channels stay apart."""
-    (flow,) = call.flows
+    flow = call.flow
     axis = _only_channels(call, flow)
     return [_with_channels(call.shapes[0], axis, flow.units[axis])]
 
 
 def global_pooling(call: Call) -> list[Flow]:
     """One number a channel is left."""
-    (flow,), (shape,) = call.flows, call.shapes
+    flow, (shape,) = call.flow, call.shapes
     axis = _only_channels(call, flow)
     position = axis if call.layer.keepdims else 1
     return [_with_channels(shape, position, flow.units[axis])]
 
 
 def _convolution(call, input_axis: int, at_output: bool):
-    flow, layer, (shape,) = call.flows[0], call.layer, call.shapes
+    flow, layer, (shape,) = call.flow, call.layer, call.shapes
     axis = _only_channels(call, flow)
     read, made = flow.units[axis], call.produce(layer.filters)
     check_activation(call, layer.activation, made)

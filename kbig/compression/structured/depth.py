@@ -34,12 +34,18 @@ def kept_layers(encoder_layers: int | Sequence[int], total: int) -> list[int]:
     Reference:
      - [Sanh et al., 2019](https://arxiv.org/abs/1910.01108)
     """
-    if isinstance(encoder_layers, int) and 1 <= encoder_layers <= total:
+    if not total:
+        raise UsageError(
+            "`model` has no encoder layers to keep: none of its layers is a "
+            f"TransformerEncoder. Received: encoder_layers={encoder_layers!r}. "
+            "Leave it out."
+        )
+    if type(encoder_layers) is int and 1 <= encoder_layers <= total:
         places = np.linspace(0, total - 1, encoder_layers)
         return [int(x) for x in np.floor(places + 0.5)]
     is_list = isinstance(encoder_layers, list | tuple | range)
     kept = sorted(set(encoder_layers)) if is_list else []
-    if kept and all(isinstance(x, int) and 0 <= x < total for x in kept):
+    if kept and all(type(x) is int and 0 <= x < total for x in kept):
         return kept
     raise UsageError(
         f"`encoder_layers` must be a number from 1 to {total}, or positions "

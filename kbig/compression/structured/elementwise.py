@@ -49,12 +49,12 @@ def check_activation(call: Call, activation, units) -> None:
 
 def unary(call: Call) -> list[Flow]:
     """The output has the units of the input."""
-    return [Flow(shape, call.flows[0].units) for shape in call.shapes]
+    return [Flow(shape, call.flow.units) for shape in call.shapes]
 
 
 def activation(call: Call) -> list[Flow]:
     """An `Activation` layer, whose function may couple units."""
-    (flow,) = call.flows
+    flow = call.flow
     for axis in flow.labelled():
         check_activation(call, call.layer.activation, flow.units[axis])
     return unary(call)
@@ -62,7 +62,7 @@ def activation(call: Call) -> list[Flow]:
 
 def prelu(call: Call) -> list[Flow]:
     """Each entry has a slope, but for the axes that share theirs."""
-    (flow,) = call.flows
+    flow = call.flow
     alpha = call.layer.alpha
     follows = {
         axis: flow.units[axis + 1]
@@ -75,7 +75,7 @@ def prelu(call: Call) -> list[Flow]:
 
 def batch_normalization(call: Call) -> list[Flow]:
     """Each channel has a mean, a variance, a scale and an offset."""
-    flow, layer = call.flows[0], call.layer
+    flow, layer = call.flow, call.layer
     units = flow.units[layer.axis]
     for variable in layer.weights:
         call.weight(variable, follows={0: units})
@@ -84,7 +84,7 @@ def batch_normalization(call: Call) -> list[Flow]:
 
 def normalization(call: Call) -> list[Flow]:
     """Statistics over the normalized axes couple the units along them."""
-    (flow,), layer = call.flows, call.layer
+    flow, layer = call.flow, call.layer
     axes = getattr(layer, "axis", -1)
     axes = {x % len(flow.shape) for x in keras.tree.flatten(axes)}
     reason = "whose normalization couples units"
@@ -97,7 +97,7 @@ def normalization(call: Call) -> list[Flow]:
 
 def softmax(call: Call) -> list[Flow]:
     """A softmax couples the units along its axis."""
-    (flow,) = call.flows
+    flow = call.flow
     axes = keras.tree.flatten(call.layer.axis)
     axes = [x % len(flow.shape) for x in axes]
     for axis in axes:

@@ -122,10 +122,10 @@ def taylor(
 ) -> np.ndarray:
     """How much the loss would change without a unit, to first order.
 
-    It is `|sum(weight * gradient)|` over all weights that read the unit, which
-    is the derivative of the loss by a factor on the unit's activation; so bias,
-    batch normalization and activation in between are accounted for. The mean
-    over the batches. Layers compute as in inference.
+    It is `|sum(weight * gradient)|` over all weights that read the unit, the
+    mean over the batches. That is the derivative of the loss by a factor on
+    what the readers are given; so bias, activation and batch normalization in
+    between are accounted for. Layers compute as in inference.
 
     Args:
         model: what was traced.

@@ -81,9 +81,9 @@ class ShrinkPlan(Report):
         importance: how units were judged.
         parameters: of the model.
         parameters_after: of the smaller one.
-        flops: floating point operations of the model's matrix products and
+        flops: floating point operations of the matrix products and
             convolutions for one example; a multiplication and an addition are
-            two.
+            two. Layers that no rule is known for are not counted.
         flops_after: of the smaller one.
         encoder_layers: names of the encoder layers that stay, as of the
             model; empty if all do.

@@ -7,7 +7,7 @@ from kbig.compression.structured.trace import Flow
 
 def dense(call: Call) -> list[Flow]:
     """Reads the last axis and makes units in its place."""
-    (flow,), layer = call.flows, call.layer
+    flow, layer = call.flow, call.layer
     units = call.produce(layer.units)
     check_activation(call, layer.activation, units)
     call.weight(
@@ -23,7 +23,7 @@ def dense(call: Call) -> list[Flow]:
 
 def embedding(call: Call) -> list[Flow]:
     """Looks up the units of each token."""
-    (flow,), layer = call.flows, call.layer
+    flow, layer = call.flow, call.layer
     units = call.produce(layer.output_dim)
     call.weight(layer.embeddings, produces={1: units})
     call.size(("output_dim",), units)
@@ -32,7 +32,7 @@ def embedding(call: Call) -> list[Flow]:
 
 def einsum_dense(call: Call) -> list[Flow]:
     """Reads the axes that the equation sums over, makes those it adds."""
-    (flow,), layer, (shape,) = call.flows, call.layer, call.shapes
+    flow, layer, (shape,) = call.flow, call.layer, call.shapes
     inputs, kernel, outputs = _letters(
         layer.equation, len(flow.shape), len(shape)
     )

@@ -113,14 +113,12 @@ class _Builder:
             lambda x: self._input_like(model, x), model.input
         )
         outputs = model._run_through_graph(inputs, operation_fn=self.copy)
-        return keras.Model(
-            inputs, outputs, name=model.name, trainable=model.trainable
-        )
+        return keras.Model(inputs, outputs, **_options(model))
 
     def copy(self, operation):
         key = id(operation)
         if key in self._edits.dropped:
-            return lambda first, *args, **kwargs: first
+            return _first_argument
         if key not in self._copies:
             is_model = graph_of(operation) is not None
             make = self.model if is_model else self._leaf
@@ -134,9 +132,7 @@ class _Builder:
             for x in model.layers
             if id(x) not in self._edits.dropped
         ]
-        return keras.Sequential(
-            layers, name=model.name, trainable=model.trainable
-        )
+        return keras.Sequential(layers, **_options(model))
 
     def _input_like(self, model, tensor):
         shape = list(tensor.shape)
@@ -180,6 +176,17 @@ class _Builder:
             name = self._edits.names.get(id(layer), layer.name)
             if id(layer) not in self._edits.dropped and name in made:
                 self._copies[id(layer)] = made[name]
+                made[name].trainable = layer.trainable
+
+
+def _options(model) -> dict:
+    # True would thaw the layers that are frozen.
+    frozen = {} if model.trainable else {"trainable": False}
+    return {"name": model.name, **frozen}
+
+
+def _first_argument(*args, **kwargs):
+    return args[0] if args else kwargs["inputs"]
 
 
 def _leaves(model):

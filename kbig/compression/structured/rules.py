@@ -21,18 +21,19 @@ _L = keras.layers
 
 def time_distributed(call: Call) -> list[Flow]:
     """The rule of the layer inside, for each step."""
-    (flow,), (shape,), layer = call.flows, call.shapes, call.layer.layer
+    flow, (shape,), layer = call.flow, call.shapes, call.layer.layer
     rule = _LAYERS.get(type(layer))
     if rule is None or flow.units[1] is not None:
         return call.whole("which holds a layer of unknown kind")
     step = Flow((flow.shape[0], *flow.shape[2:]), (None, *flow.units[2:]))
     inner = call.part(
-        layer, (step,), ((shape[0], *shape[2:]),), ("layer", "config")
+        layer,
+        (step,),
+        ((shape[0], *shape[2:]),),
+        ("layer", "config"),
+        repeats=call.trace.positions(shape[1:2]),
     )
-    known = len(call.trace.weights)
     (output,) = rule(inner)
-    for record in list(call.trace.weights.values())[known:]:
-        record.flops *= call.trace.positions(shape[1:2])
     return [Flow(shape, (None, None, *output.units[1:]))]
 
 
@@ -102,7 +103,6 @@ _RULES: dict[Rule, tuple] = {
     elementwise.softmax: (_L.Softmax,),
     elementwise.batch_normalization: (_L.BatchNormalization,),
     elementwise.normalization: (
-        _L.GroupNormalization,
         _L.LayerNormalization,
         _L.RMSNormalization,
         _L.UnitNormalization,

@@ -12,7 +12,7 @@ from kbig.compression.structured.trace import Flow
 
 def flatten(call: Call) -> list[Flow]:
     """Every entry of an example, in one axis, the channels inmost."""
-    (flow,), (shape,) = call.flows, call.shapes
+    flow, (shape,) = call.flow, call.shapes
     axis = channel_axis(call.layer, len(flow.shape))
     order = [i for i in range(len(flow.shape)) if i != axis] + [axis]
     moved = Flow(
@@ -24,7 +24,7 @@ def flatten(call: Call) -> list[Flow]:
 
 def reshape(call: Call) -> list[Flow]:
     """Entries keep their order; a layer's target counts units."""
-    flow, (shape,) = call.flows[0], call.shapes
+    flow, (shape,) = call.flow, call.shapes
     result = _reshaped(call, flow, shape)
     name, first = "target_shape", 1
     if not isinstance(call.layer, keras.Layer):
@@ -44,19 +44,19 @@ def transpose(call: Call) -> list[Flow]:
     """`ops.transpose`."""
     axes = call.layer.axes
     if axes is None:
-        axes = reversed(range(len(call.flows[0].shape)))
+        axes = reversed(range(len(call.flow.shape)))
     return [_permuted(call, tuple(axes))]
 
 
 def repeat_vector(call: Call) -> list[Flow]:
     """Each vector becomes a sequence."""
-    (flow,) = call.flows
+    flow = call.flow
     return [Flow(call.shapes[0], (None, None, flow.units[-1]))]
 
 
 def expand_dims(call: Call) -> list[Flow]:
     """`ops.expand_dims`."""
-    (flow,), (shape,) = call.flows, call.shapes
+    flow, (shape,) = call.flow, call.shapes
     new = {x % len(shape) for x in keras.tree.flatten(call.layer.axis)}
     units = iter(flow.units)
     return [
@@ -69,7 +69,6 @@ def expand_dims(call: Call) -> list[Flow]:
 
 def squeeze(call: Call) -> list[Flow]:
     """`ops.squeeze` of given axes."""
-    (flow,) = call.flows
     if call.layer.axis is None:
         return call.whole("which drops the axes that happen to be 1")
     return [_without(call, call.layer.axis)]
@@ -77,7 +76,7 @@ def squeeze(call: Call) -> list[Flow]:
 
 def reduction(call: Call) -> list[Flow]:
     """`ops.mean` and its like: what is averaged over stays."""
-    (flow,), (shape,), layer = call.flows, call.shapes, call.layer
+    flow, (shape,), layer = call.flow, call.shapes, call.layer
     if layer.axis is None:
         return call.whole("which takes all units together")
     if not layer.keepdims:
@@ -108,7 +107,7 @@ def concatenate(call: Call) -> list[Flow]:
 
 def get_item(call: Call) -> list[Flow]:
     """`x[...]` with numbers and slices."""
-    flow, (shape,) = call.flows[0], call.shapes
+    flow, (shape,) = call.flow, call.shapes
     key = call.args[1] if len(call.args) > 1 else call.kwargs["key"]
     key = _expanded(key if isinstance(key, tuple) else (key,), flow)
     if key is None:
@@ -161,7 +160,7 @@ def _joined(call, flows, axis):
 
 
 def _permuted(call, axes) -> Flow:
-    (flow,) = call.flows
+    flow = call.flow
     return Flow(call.shapes[0], tuple(flow.units[i] for i in axes))
 
 
@@ -170,7 +169,7 @@ def _axes(flow, axis) -> set[int]:
 
 
 def _without(call, axis) -> Flow:
-    (flow,) = call.flows
+    flow = call.flow
     gone = _axes(flow, axis)
     _pin_taken_together(call, flow, gone)
     kept = (x for i, x in enumerate(flow.units) if i not in gone)

@@ -131,6 +131,7 @@ class Call:
         shapes: of the outputs.
         owner: the layer whose configuration holds that of `layer`.
         prefix: where in there.
+        repeats: how often the layer runs in one call of its owner.
     """
 
     trace: Trace
@@ -141,12 +142,21 @@ class Call:
     shapes: tuple
     owner: Any
     prefix: tuple = ()
+    repeats: int = 1
 
     @property
     def flows(self) -> list[Flow]:
         """All tensors that are given to the call, flat."""
         leaves = keras.tree.flatten((self.args, dict(self.kwargs)))
         return [x for x in leaves if isinstance(x, Flow)]
+
+    @property
+    def flow(self) -> Flow:
+        """The tensor that the call is about; what it gets beside stays."""
+        first, *others = self.flows
+        for other in others:
+            self.pin_axes(other, f"given to {self.path} beside its input")
+        return first
 
     def produce(self, count: int, layer=None) -> np.ndarray:
         """Numbers the units that the layer makes, the same in each call.
@@ -237,7 +247,7 @@ class Call:
         record = weights.setdefault(
             id(variable), Weight(variable, tuple(variable.shape), {})
         )
-        record.flops += 2.0 * positions
+        record.flops += 2.0 * positions * self.repeats
         roles = (PRODUCES, produces), (CONSUMES, consumes), (FOLLOWS, follows)
         for role, axes in roles:
             for axis, units in (axes or {}).items():
@@ -258,6 +268,7 @@ class Call:
             units: each costs as much.
             flops: floating point operations a unit.
         """
+        flops *= self.repeats
         record = Weight(None, (len(units),), {0: units}, flops)
         self.trace.weights[-1 - len(self.trace.weights)] = record
 
@@ -282,13 +293,18 @@ class Call:
         """
         for flow in self.flows:
             self.pin_axes(flow, f"read by {self.path}, {reason}")
-        if getattr(self.layer, "weights", None) or any(
-            flow.labelled() for flow in self.flows
-        ):
+        weights = getattr(self.layer, "weights", ())
+        for variable in weights:
+            # It may be another layer's, as an embedding that is tied.
+            axes = range(len(variable.shape))
+            self.weight(variable, consumes=dict.fromkeys(axes))
+        if weights or any(flow.labelled() for flow in self.flows):
             self.trace.kept.setdefault(self.path, reason)
         return [Flow.fixed(shape) for shape in self.shapes]
 
-    def part(self, layer, flows, shapes, prefix: tuple) -> "Call":
+    def part(
+        self, layer, flows, shapes, prefix: tuple, repeats: int = 1
+    ) -> "Call":
         """The call of a layer inside this one.
 
         Args:
@@ -296,6 +312,7 @@ class Call:
             flows: what it is given.
             shapes: of its outputs.
             prefix: where its configuration is in that of this layer.
+            repeats: how often it runs.
         """
         return dataclasses.replace(
             self,
@@ -305,6 +322,7 @@ class Call:
             kwargs={},
             shapes=tuple(shapes),
             prefix=self.prefix + prefix,
+            repeats=self.repeats * repeats,
         )
 
 

@@ -73,7 +73,25 @@ def test_keeping_all_changes_nothing(name):
         np.testing.assert_array_equal(found, expected)
 
 
-@every_builder
+# These are quick, and all kinds of layers are among them.
+QUICK = {
+    "mlp",
+    "cnn-residual",
+    "cnn-depthwise",
+    "rnn-gru",
+    "forecaster",
+    "bert_classifier",
+    "bert_masked_lm",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in BUILDERS
+    ],
+)
 def test_the_smaller_model_trains_and_saves(name, tmp_path):
     build, inputs, targets = BUILDERS[name]
     smaller = compression.shrink(build(), keep=0.5)

@@ -332,6 +332,53 @@ def test_what_is_not_understood_is_kept_whole_and_reported(name):
     assert reason in str(plan)
 
 
+@keras.saving.register_keras_serializable("tests.shrink")
+class TiedLogits(layers.Layer):
+    """Holds another layer's embedding, as the head of a language model."""
+
+    def __init__(self, embedding, **kwargs):
+        super().__init__(**kwargs)
+        self.embedding = embedding
+
+    def call(self, x):
+        return ops.matmul(x, ops.transpose(self.embedding.embeddings))
+
+    def get_config(self):
+        config = keras.saving.serialize_keras_object(self.embedding)
+        return {**super().get_config(), "embedding": config}
+
+    @classmethod
+    def from_config(cls, config):
+        embedding = keras.saving.deserialize_keras_object(
+            config.pop("embedding")
+        )
+        return cls(embedding, **config)
+
+
+def test_a_weight_that_an_unknown_layer_holds_too_is_kept_whole():
+    embedding = layers.Embedding(9, 6, name="tokens")
+    x = keras.Input((4,), dtype="int32")
+    y = layers.GRU(6, name="gru")(embedding(x))
+    y = layers.Dense(6, name="hidden")(layers.Dense(8, name="free")(y))
+    model = keras.Model(x, TiedLogits(embedding)(y))
+    plan, smaller = check_exact(model, GENERATOR.integers(0, 9, (3, 4)))
+    assert {x.layers for x in plan.groups} == {("gru",), ("free",)}
+    reasons = {x.layer: x.reason for x in plan.kept_whole}
+    assert "shared with what must stay" in reasons["tokens"]
+    # Still one matrix.
+    assert smaller.layers[-1].embedding is smaller.get_layer("tokens")
+
+
+def test_a_mask_beside_the_input():
+    x = keras.Input((4,), dtype="int32")
+    y = layers.Embedding(9, 6, mask_zero=True, name="tokens")(x)
+    y = layers.Dense(6, name="hidden")(y)
+    y = layers.GlobalAveragePooling1D()(y, mask=ops.not_equal(x, 0))
+    model = keras.Model(x, layers.Dense(2)(y))
+    plan, _ = check_exact(model, GENERATOR.integers(0, 9, (3, 4)))
+    assert len(plan.groups) == 2
+
+
 def test_grouped_convolutions_are_kept_whole():
     def build(x):
         x = layers.Conv2D(4, 1, name="before")(x)
@@ -362,6 +409,7 @@ def test_options_names_and_flags_carry_over():
     smaller = compression.shrink(model, 0.5)
     hidden = layer_at(smaller, "hidden")
     assert smaller.name == "mine"
+    assert not smaller.get_layer("frozen").trainable
     assert hidden.dtype_policy.name == "mixed_bfloat16"
     assert float(hidden.kernel_regularizer.l2) == pytest.approx(0.1)
     assert isinstance(hidden.bias_constraint, keras.constraints.NonNeg)

@@ -74,10 +74,8 @@ def batches(shape, count=3):
 def gate_gradients(model, layer, data):
     """The oracle: the derivative of the loss by a factor on each channel."""
     hidden = model.get_layer(layer).output
-    below, above = (
-        keras.Model(model.input, hidden),
-        keras.Model(hidden, model.output),
-    )
+    below = keras.Model(model.input, hidden)
+    above = keras.Model(hidden, model.output)
     totals = []
     for x, y in data:
         gate = tf.ones(hidden.shape[-1])
@@ -107,7 +105,8 @@ def gate_gradients(model, layer, data):
         (
             lambda: models.cnn((8, 8, 1), 2, filters=(4, 6), block="depthwise"),
             "stage_0_pointwise",
-            "stage_0_pointwise_relu",
+            # The depthwise convolution and its norm go with the unit.
+            "stage_1_depthwise_relu",
             (8, 8, 1),
         ),
     ],
@@ -116,7 +115,7 @@ def test_taylor_is_the_derivative_by_a_factor_on_the_unit(
     build, path, activation, shape
 ):
     model = build()
-    randomize(model)
+    randomize(model, seed=1)
     data = batches(shape)
     expected = gate_gradients(model, activation, data)
     assert expected.max() > 0
@@ -165,10 +164,12 @@ def test_frozen_layers_have_gradients_too():
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
-def test_taylor_of_heads_and_recurrent_units_is_finite(cell):
+def test_taylor_tells_recurrent_units_apart(cell):
     model = models.rnn(num_outputs=2, cell=cell, vocabulary_size=9, units=(4,))
     x = GENERATOR.integers(1, 9, (4, 6))
-    found = scores(model, f"{cell}_0", "taylor", [(x, [0, 1, 0, 1])], LOSS)
+    found = scores(
+        model, f"{cell}_0", "taylor", [(x, np.array([0, 1, 0, 1]))], LOSS
+    )
     assert np.isfinite(found).all()
     assert len(set(found)) == 4
 
