@@ -192,8 +192,12 @@ def with_encoders(
     Returns:
         A new model that is not compiled. Weights of the same name are
         copied; new ones are at their start.
+
+    Raises:
+        UsageError: an encoder has lost some of its heads.
     """
     encoders = {layer.name for layer in model.layers if is_encoder(layer)}
+    _check_all_heads(model)
     own_classes = {type(x).__name__: type(x) for x in model._flatten_layers()}
     # The scopes keep tied weights tied, as when a file is saved and loaded.
     with ObjectSharingScope():
@@ -234,6 +238,17 @@ def retyped(
         "registered_name": keras.saving.get_registered_name(layer_class),
         "config": dict(options),
     }
+
+
+def _check_all_heads(model) -> None:
+    for layer in model.layers:
+        if is_encoder(layer) and hasattr(layer, "head_dim"):
+            raise UsageError(
+                "Low-rank updates and adapters need encoders whose heads fill "
+                f"the width. Received: {layer.name} with {layer.num_heads} "
+                f"heads of {layer.head_dim}. Train all of it, or shrink the "
+                "model without removing heads."
+            )
 
 
 def _add_names(layer, prefix, names, seen) -> None:

@@ -1,10 +1,8 @@
 """Rules of attention and of transformer blocks: heads and inner width."""
 
-import math
-
 from kbig.compression.structured.elementwise import check_activation
+from kbig.compression.structured.flow import Flow
 from kbig.compression.structured.trace import Call
-from kbig.compression.structured.trace import Flow
 
 
 def attention(call: Call) -> list[Flow]:
@@ -29,10 +27,10 @@ def encoder(call: Call) -> list[Flow]:
     """TransformerEncoder: heads and feed-forward units may go."""
     layer = call.layer
     flow = _named(call, ("inputs",))["inputs"]
-    reason = "the width stays: layer normalization couples its units"
+    reason = "layer normalization couples units"
     for given in call.flows:
-        call.pin_axes(given, f"read by {call.path}, {reason}")
-    call.trace.kept.setdefault(call.path, reason)
+        call.pin_axes(given, f"read by {call.path}, whose {reason}")
+    call.trace.kept.setdefault(call.path, f"its width stays: {reason}")
     fixed = Flow.fixed(flow.shape)
     part = layer._self_attention_layer
     heads = _label(call, part, (fixed, fixed, fixed), part)
@@ -86,7 +84,7 @@ def _label(call, layer, flows, part):
     # Scores, and the sums that they weight: each step with every other.
     pairs = steps * call.trace.positions(key.shape[1:-1])
     head_size = layer._key_dim + layer._value_dim
-    call.operations(heads, 2.0 * math.prod((pairs, head_size)))
+    call.operations(heads, 2.0 * pairs * head_size)
     return heads
 
 

@@ -1,8 +1,8 @@
 """Rules of convolutions and of what works on each channel of an image."""
 
 from kbig.compression.structured.elementwise import check_activation
+from kbig.compression.structured.flow import Flow
 from kbig.compression.structured.trace import Call
-from kbig.compression.structured.trace import Flow
 
 _SPATIAL = "which mixes entries along a spatial axis"
 
@@ -93,9 +93,7 @@ def _convolution(call, input_axis: int, at_output: bool):
     output_axis = -3 - input_axis
     call.weight(
         layer.kernel,
-        consumes={
-            input_axis: read if getattr(layer, "groups", 1) == 1 else None
-        },
+        consumes={input_axis: None if grouped else read},
         produces={output_axis: made},
         positions=call.trace.positions(positions),
     )

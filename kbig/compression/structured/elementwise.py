@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
+from kbig.compression.structured.flow import Flow
 from kbig.compression.structured.trace import Call
-from kbig.compression.structured.trace import Flow
 
 # These read several units at once, or make another number of them.
 _COUPLED = ("softmax", "log_softmax", "sparsemax", "glu")
@@ -91,7 +91,9 @@ def normalization(call: Call) -> list[Flow]:
     free = [x for x in range(len(flow.shape)) if x not in axes]
     call.pin_axes(flow, f"read by {call.path}, {reason}", but=free)
     if layer.weights:
-        call.trace.kept.setdefault(call.path, f"its width: {reason}")
+        call.trace.kept.setdefault(
+            call.path, "its width stays: normalization couples units"
+        )
     return unary(call)
 
 

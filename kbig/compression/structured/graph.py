@@ -7,9 +7,9 @@ import keras
 from keras.src.models.functional import Functional
 
 from kbig.compression.structured.backbone import is_pooler
+from kbig.compression.structured.flow import Flow
 from kbig.compression.structured.rules import rule_of
 from kbig.compression.structured.trace import Call
-from kbig.compression.structured.trace import Flow
 from kbig.compression.structured.trace import Trace
 from kbig.errors import UsageError
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from kbig.compression.structured.trace import CONSUMES
-from kbig.compression.structured.trace import PRODUCES
-from kbig.compression.structured.trace import Source
+from kbig.compression.structured.flow import CONSUMES
+from kbig.compression.structured.flow import PRODUCES
+from kbig.compression.structured.flow import Source
 from kbig.compression.structured.trace import Trace
 from kbig.compression.structured.units import Classes
 from kbig.errors import UsageError

@@ -43,10 +43,10 @@ class Ledger:
             if id(variable) not in labelled:
                 size = math.prod(variable.shape)
                 self._products.append(_Product(size, [], 0.0, True))
-        sources = (source.units for source in trace.sources.values())
-        for units in (*sources, *trace.spans):
+        for source in trace.sources.values():
+            # It costs nothing, but must not become empty.
             self._products.append(_Product(0, [], 0.0, False))
-            self._label(units)
+            self._label(source.units)
 
     def total(self, kind: str) -> int:
         """Sums up what is left.

@@ -1,8 +1,8 @@
 """Rules of layers that mix channels by a matrix: Dense and its kin."""
 
 from kbig.compression.structured.elementwise import check_activation
+from kbig.compression.structured.flow import Flow
 from kbig.compression.structured.trace import Call
-from kbig.compression.structured.trace import Flow
 
 
 def dense(call: Call) -> list[Flow]:

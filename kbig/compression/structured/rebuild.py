@@ -76,7 +76,7 @@ def edited(model: keras.Model, edits: Edits) -> Copy:
     pairs = [
         pair
         for old, new in builder.layers()
-        for pair in zip(old.weights, new.weights)
+        for pair in zip(old.weights, new.weights, strict=True)
     ]
     return Copy(copied, tuple(pairs))
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from kbig.compression.structured.elementwise import check_activation
+from kbig.compression.structured.flow import Flow
 from kbig.compression.structured.trace import Call
-from kbig.compression.structured.trace import Flow
 
 _GATES = {
     keras.layers.LSTM: 4,

@@ -11,9 +11,9 @@ from kbig.compression.structured import elementwise
 from kbig.compression.structured import projections
 from kbig.compression.structured import recurrent
 from kbig.compression.structured import shapes
+from kbig.compression.structured.flow import Flow
 from kbig.compression.structured.narrow_encoder import NarrowEncoder
 from kbig.compression.structured.trace import Call
-from kbig.compression.structured.trace import Flow
 from kbig.compression.structured.trace import Rule
 
 _L = keras.layers
@@ -22,9 +22,8 @@ _L = keras.layers
 def time_distributed(call: Call) -> list[Flow]:
     """The rule of the layer inside, for each step."""
     flow, (shape,), layer = call.flow, call.shapes, call.layer.layer
-    rule = _LAYERS.get(type(layer))
-    if rule is None or flow.units[1] is not None:
-        return call.whole("which holds a layer of unknown kind")
+    if flow.units[1] is not None:
+        return call.whole("which takes the units one by one")
     step = Flow((flow.shape[0], *flow.shape[2:]), (None, *flow.units[2:]))
     inner = call.part(
         layer,
@@ -33,7 +32,7 @@ def time_distributed(call: Call) -> list[Flow]:
         ("layer", "config"),
         repeats=call.trace.positions(shape[1:2]),
     )
-    (output,) = rule(inner)
+    (output,) = rule_of(layer)(inner)
     return [Flow(shape, (None, None, *output.units[1:]))]
 
 
@@ -130,7 +129,6 @@ _OPERATION_RULES: dict[Rule, tuple[str, ...]] = {
     elementwise.unary: (
         "Absolute",
         "Cast",
-        "Clip",
         "Elu",
         "Exp",
         "Gelu",

@@ -4,6 +4,7 @@ import dataclasses
 import heapq
 import math
 import numbers
+from collections.abc import Collection
 from collections.abc import Iterable
 
 import numpy as np
@@ -18,12 +19,12 @@ class Group:
     Args:
         paths: of the layers.
         classes: int, the units, each of which may be of several layers.
-        pinned: the units among them that stay.
+        pinned: units that stay, these or others.
     """
 
     paths: tuple[str, ...]
     classes: tuple[int, ...]
-    pinned: frozenset[int]
+    pinned: Collection[int]
 
 
 def count_kept(keep: float | int, total: int) -> int:

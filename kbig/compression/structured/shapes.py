@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from kbig.compression.structured.convolutions import channel_axis
+from kbig.compression.structured.flow import Flow
 from kbig.compression.structured.trace import Call
-from kbig.compression.structured.trace import Flow
 
 
 def flatten(call: Call) -> list[Flow]:

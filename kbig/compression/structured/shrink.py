@@ -49,8 +49,9 @@ def plan_shrink(
         model: Functional or Sequential, built. It stays as it is.
         keep: the fraction of each group's units to keep, in (0, 1]; or by
             pattern of layer names a fraction, or an int for the number of
-            units. What matches no pattern is left alone. At least one unit of
-            a layer stays.
+            units: 1 is one unit, 1.0 all. The first pattern that matches a
+            layer counts; what matches none is left alone. At least one unit
+            of a layer stays.
         parameters: instead of `keep`, what the smaller model may have: a
             fraction of the model's, or an int for their number. The units
             that matter least for what they cost go first, wherever they are:
@@ -126,9 +127,11 @@ def shrink(model: keras.Model, *args, **kwargs) -> keras.Model:
         **kwargs: as of `plan_shrink`.
 
     Returns:
-        A new, smaller, plain model with the weights that are left; it is not
+        A new, smaller model with the weights that are left; it is not
         compiled. Where what was removed contributed nothing, it computes the
-        same.
+        same. It is a Sequential model if `model` is one, a BertBackbone if
+        `model` is one and its blocks still are alike, otherwise Functional,
+        also of a class that derives from that.
 
     Raises:
         UsageError: as of `plan_shrink`.

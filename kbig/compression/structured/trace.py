@@ -9,89 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from kbig.compression.structured.flow import CONSUMES
+from kbig.compression.structured.flow import FOLLOWS
+from kbig.compression.structured.flow import PRODUCES
+from kbig.compression.structured.flow import Flow
+from kbig.compression.structured.flow import Source
+from kbig.compression.structured.flow import Use
+from kbig.compression.structured.flow import Weight
 from kbig.compression.structured.units import UnitTable
-
-PRODUCES = "produces"
-CONSUMES = "consumes"
-FOLLOWS = "follows"
-
-
-@dataclasses.dataclass(frozen=True)
-class Flow:
-    """A tensor, as far as removing units is concerned.
-
-    Args:
-        shape: with the batch; None where a dimension is free.
-        units: along each axis the number of the unit of each entry, or None
-            along an axis that stays as it is.
-    """
-
-    shape: tuple[int | None, ...]
-    units: tuple[np.ndarray | None, ...]
-
-    @classmethod
-    def fixed(cls, shape) -> "Flow":
-        """A tensor that stays as it is.
-
-        Args:
-            shape: with the batch.
-        """
-        return cls(tuple(shape), (None,) * len(shape))
-
-    def labelled(self) -> tuple[int, ...]:
-        """The axes along which units could go."""
-        return tuple(i for i, x in enumerate(self.units) if x is not None)
-
-
-@dataclasses.dataclass
-class Weight:
-    """A variable, or a product without one, and the units along its axes.
-
-    Args:
-        variable: None where only the operations count.
-        shape: of the whole.
-        axes: the units by axis; None along an axis that stays.
-        flops: floating point operations for each number of it.
-    """
-
-    variable: keras.Variable | None
-    shape: tuple[int, ...]
-    axes: dict[int, np.ndarray | None]
-    flops: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Use:
-    """What the entries of a variable have to do with units.
-
-    Args:
-        variable: the weight.
-        axis: its axis.
-        units: along it.
-        role: `PRODUCES`, `CONSUMES` or `FOLLOWS`.
-        path: of the layer that produces, or consumes.
-    """
-
-    variable: keras.Variable
-    axis: int
-    units: np.ndarray
-    role: str
-    path: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """The units that a layer makes.
-
-    Args:
-        path: of the layer.
-        layer: it.
-        units: their numbers.
-    """
-
-    path: str
-    layer: keras.Layer
-    units: np.ndarray
 
 
 class Trace:
@@ -103,8 +28,6 @@ class Trace:
         self.weights: dict[int, Weight] = {}
         self.uses: list[Use] = []
         self.sources: dict[str, Source] = {}
-        # What must not become empty, beside the axes of weights.
-        self.spans: list[np.ndarray] = []
         # By layer, entries of its configuration that count units.
         self.sizes: dict[int, dict[tuple, np.ndarray]] = {}
         self.kept: dict[str, str] = {}

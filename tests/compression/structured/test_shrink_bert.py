@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from kbig import compression
+from kbig import data
+from kbig import evaluation
 from kbig import export
 from kbig import models
+from kbig import tuning
 from kbig.compression.structured.depth import kept_layers
 from kbig.export.twin import float32_twin
 from kbig.runs import Run
@@ -202,6 +205,24 @@ def test_a_run_directory_holds_a_narrow_model(tmp_path):
     np.testing.assert_array_equal(
         outputs(run.load_model(), INPUTS)[0], outputs(smaller, INPUTS)[0]
     )
+
+
+def test_texts_are_predicted_by_a_narrow_model():
+    texts = ["the cat sat", "a tree", "walking and running"]
+    vocabulary = data.train_vocabulary(texts * 5, 60)
+    tokenizer = data.tokenizer(vocabulary)
+    model = models.bert_classifier(models.bert(SIZE, len(vocabulary)), 3)
+    smaller = compression.shrink(model, 0.5)
+    predicted = evaluation.predict_texts(smaller, texts, tokenizer, 8)
+    expected = smaller(data.encode(texts, tokenizer, 8))
+    np.testing.assert_allclose(predicted, expected, atol=1e-5)
+
+
+def test_low_rank_updates_need_all_heads():
+    smaller = compression.shrink(classifier(), HEADS)
+    check_usage_error(lambda: tuning.prepare(smaller, "lora"), "2 heads of 4")
+    smaller = compression.shrink(classifier(), FEED_FORWARD)
+    assert tuning.prepare(smaller, "lora").model.trainable_weights
 
 
 @pytest.mark.slow
