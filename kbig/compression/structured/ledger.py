@@ -68,6 +68,14 @@ class Ledger:
             for product, counts in self._without(unit_class)
         )
 
+    def places(self, unit_class: int) -> tuple:
+        """Tells where a class has entries: where alike, savings are alike.
+
+        Args:
+            unit_class: any.
+        """
+        return tuple(self._entries[unit_class])
+
     def can_go(self, unit_class: int) -> bool:
         """Tells whether every axis of every weight keeps an entry.
 

@@ -101,29 +101,49 @@ def select_budget(
     groups, removed, total = list(groups), set(), ledger.total(kind)
     left = [scores[list(x.classes)].sum() for x in groups]
 
-    def price(number: int, unit_class: int) -> float:
-        share = scores[unit_class] / left[number] if left[number] > 0 else 0.0
-        saving = ledger.saving(unit_class, kind)
-        return share / saving if saving > 0 else math.inf
+    def price(queue: _Queue) -> float:
+        score, rest = scores[queue.units[-1]], left[queue.group]
+        saving = ledger.saving(queue.units[-1], kind)
+        if saving <= 0:
+            return math.inf
+        return (score / rest if rest > 0 else 0.0) / saving
 
-    heap = [
-        (price(number, x), x, number)
-        for number, group in enumerate(groups)
-        for x in group.classes
-        if x not in group.pinned
-    ]
+    queues = _queues(groups, scores, ledger)
+    heap = [(price(queue), i) for i, queue in enumerate(queues)]
     heapq.heapify(heap)
     while total > budget and heap:
-        _, unit_class, number = heapq.heappop(heap)
-        now = price(number, unit_class)
+        _, i = heapq.heappop(heap)
+        queue, now = queues[i], price(queues[i])
         # Prices only rise: what was cheapest long ago need not be now.
-        if heap and (now, unit_class, number) > heap[0]:
-            heapq.heappush(heap, (now, unit_class, number))
+        if heap and (now, i) > heap[0]:
+            heapq.heappush(heap, (now, i))
             continue
-        if now == math.inf or not ledger.can_go(unit_class):
+        if now == math.inf or not ledger.can_go(queue.units[-1]):
             continue
+        unit_class = queue.units.pop()
         total -= ledger.saving(unit_class, kind)
         ledger.remove(unit_class)
         removed.add(unit_class)
-        left[number] -= scores[unit_class]
+        left[queue.group] -= scores[unit_class]
+        if queue.units:
+            heapq.heappush(heap, (price(queue), i))
     return removed
+
+
+@dataclasses.dataclass(frozen=True)
+class _Queue:
+    """Units of a group that save the same, the least important one last."""
+
+    group: int
+    units: list[int]
+
+
+def _queues(groups, scores, ledger) -> list[_Queue]:
+    queues: dict[tuple, _Queue] = {}
+    for number, group in enumerate(groups):
+        free = [x for x in group.classes if x not in group.pinned]
+        for unit_class in sorted(free, key=lambda x: (-scores[x], -x)):
+            key = number, ledger.places(unit_class)
+            queue = queues.setdefault(key, _Queue(number, []))
+            queue.units.append(unit_class)
+    return list(queues.values())

@@ -108,9 +108,9 @@ def connected(sets: Sequence[np.ndarray]) -> list[list[int]]:
     table, owner = UnitTable(), {}
     positions = table.new(len(sets))
     for position, numbers in enumerate(sets):
-        for number in np.unique(numbers).tolist():
-            first = owner.setdefault(number, position)
-            table.tie(positions[first], positions[position])
+        first = {owner.setdefault(x, position) for x in np.unique(numbers)}
+        for other in first - {position}:
+            table.tie(positions[other], positions[position])
     groups: dict[int, list[int]] = {}
     for position, group in enumerate(table.classes().class_of.tolist()):
         groups.setdefault(group, []).append(position)
