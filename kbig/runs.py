@@ -143,11 +143,7 @@ class Run:
         """Loads the model in safe mode."""
         import keras_hub  # noqa: F401 (registers the layers of a backbone)
 
-<<<<<<< HEAD
-        import kbig.compression.low_rank.encoder  # noqa: F401 (registers it)
-=======
-        import kbig.compression  # noqa: F401 (registers narrow encoders)
->>>>>>> 991c9fc (Structured pruning: budgets, Taylor, encoder layers; their tests)
+        import kbig.compression  # noqa: F401 (registers smaller encoders)
         import kbig.tuning  # noqa: F401 (registers the layers of adapters)
 
         return keras.models.load_model(

@@ -2,6 +2,9 @@
 
 import importlib
 
+from kbig.compression.low_rank.encoder import (
+    FactorizedEncoder as FactorizedEncoder,
+)
 from kbig.compression.low_rank.layers import (
     FactorizedEmbedding as FactorizedEmbedding,
 )
@@ -15,21 +18,22 @@ from kbig.compression.low_rank.plan import (
 )
 from kbig.compression.pruning.pruner import Pruner as Pruner
 from kbig.compression.pruning.report import PruningReport as PruningReport
+from kbig.compression.structured.narrow_encoder import (
+    NarrowEncoder as NarrowEncoder,
+)
+from kbig.compression.structured.plan import ShrinkPlan as ShrinkPlan
+from kbig.compression.structured.shrink import plan_shrink as plan_shrink
+from kbig.compression.structured.shrink import shrink as shrink
 
-# What needs KerasHub or TFMOT, loaded on first use.
+# TFMOT's own classes: importing TFMOT takes seconds.
 _LAZY = {
     "ConstantSparsity": "kbig.compression.pruning.tfmot",
     "PolynomialDecay": "kbig.compression.pruning.tfmot",
-    "FactorizedEncoder": "kbig.compression.low_rank.encoder",
-    "NarrowEncoder": "kbig.compression.structured.narrow_encoder",
-    "ShrinkPlan": "kbig.compression.structured.plan",
-    "plan_shrink": "kbig.compression.structured.shrink",
-    "shrink": "kbig.compression.structured.shrink",
 }
 
 
 def __getattr__(name: str):
-    """Loads a class or a function on first use."""
+    """Loads a class on first use."""
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

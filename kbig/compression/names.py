@@ -12,8 +12,8 @@ def is_meant(name: str, patterns: Iterable[str]) -> bool:
 
     Args:
         name: path of the layer, as "encoder_0/self_attention_layer/query".
-        patterns: as of file names, "*" for anything: on the path, or on any
-            part of it.
+        patterns: as of file names, "*" for anything: on the path, the
+            beginning of it, or one of its names.
 
     Returns:
         Whether one does.
@@ -24,7 +24,8 @@ def is_meant(name: str, patterns: Iterable[str]) -> bool:
     is_meant("encoder_0/query", ["quer"])  # False
     ```
     """
-    parts = (name, *name.split("/"))
+    parts = name.split("/")
+    parts += ("/".join(parts[: end + 1]) for end in range(len(parts)))
     return any(
         fnmatch.fnmatchcase(part, pattern)
         for pattern in patterns

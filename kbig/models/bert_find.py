@@ -140,13 +140,9 @@ def _copy_weights(source, target) -> None:
     for variable in own:
         # A layer with LoRA gives its kernel with the update folded in.
         name = _ATTRIBUTES.get(target.name, variable.name)
-<<<<<<< HEAD
-        variable.assign(folded[name] if folded else getattr(source, name))
-=======
-        value = getattr(source, name)
+        value = folded[name] if folded else getattr(source, name)
         _check_same_shape(source.name, value, variable)
         variable.assign(value)
->>>>>>> 991c9fc (Structured pruning: budgets, Taylor, encoder layers; their tests)
     for name, child in wanted.items():
         _copy_weights(sources[name], child)
 

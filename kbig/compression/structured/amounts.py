@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kbig.compression.names import check_patterns
+from kbig.compression.structured.keep import check_keep
+from kbig.compression.structured.keep import keep_of
 from kbig.compression.structured.ledger import FLOPS
 from kbig.compression.structured.ledger import PARAMETERS
-from kbig.compression.structured.patterns import check_keep
-from kbig.compression.structured.patterns import check_patterns
-from kbig.compression.structured.patterns import keep_of
 from kbig.compression.structured.selection import Group
 from kbig.compression.structured.selection import count_kept
 from kbig.compression.structured.selection import select_budget

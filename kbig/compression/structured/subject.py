@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from kbig.compression.names import check_patterns
+from kbig.compression.names import is_meant
 from kbig.compression.structured.graph import traced
 from kbig.compression.structured.importance import averaged
 from kbig.compression.structured.importance import given
 from kbig.compression.structured.importance import magnitudes
 from kbig.compression.structured.importance import taylor
 from kbig.compression.structured.ledger import Ledger
-from kbig.compression.structured.patterns import check_patterns
-from kbig.compression.structured.patterns import matches
 from kbig.compression.structured.plan import KeptWhole
 from kbig.compression.structured.plan import ShrunkGroup
 from kbig.compression.structured.plan import Surgery
@@ -193,7 +193,6 @@ class Subject:
         others = [
             path
             for path in group.paths
-            if patterns is not None
-            and not any(matches(x, path) for x in patterns)
+            if patterns is not None and not is_meant(path, patterns)
         ]
         return f"`layers` leaves out {', '.join(others)}" if others else ""

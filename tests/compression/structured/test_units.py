@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kbig.compression.structured.patterns import matches
+from kbig.compression.names import is_meant
 from kbig.compression.structured.selection import count_kept
 from kbig.compression.structured.units import UnitTable
 from kbig.compression.structured.units import connected
@@ -48,4 +48,4 @@ def test_count_kept(keep, total, count):
     ],
 )
 def test_patterns(pattern, path, fits):
-    assert matches(pattern, path) == fits
+    assert is_meant(path, [pattern]) == fits

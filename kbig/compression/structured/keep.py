@@ -1,54 +1,11 @@
-"""Names of layers, and patterns that choose among them."""
+"""How much of each layer to keep."""
 
-import fnmatch
 import numbers
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from kbig.compression.names import is_meant
 from kbig.errors import UsageError
-
-
-def matches(pattern: str, path: str) -> bool:
-    """Tells whether a pattern chooses a layer.
-
-    Args:
-        pattern: as of `fnmatch`, with `*` and `?`.
-        path: names of the models and layers that hold it, then its own.
-
-    Returns:
-        Whether it fits the path, the beginning of it, or one of its names.
-
-    Example:
-    ```python
-    matches("encoder_?", "encoder_0/feedforward_intermediate_dense")  # True
-    ```
-    """
-    names = path.split("/")
-    begun = ("/".join(names[: i + 1]) for i in range(len(names)))
-    return any(fnmatch.fnmatchcase(x, pattern) for x in (*begun, *names))
-
-
-def check_patterns(
-    name: str, patterns: Iterable[str], paths: Sequence[str]
-) -> None:
-    """Raises unless each pattern chooses a layer with units.
-
-    Args:
-        name: of the argument.
-        patterns: as of `matches`.
-        paths: of all layers that have units.
-
-    Raises:
-        UsageError: a pattern chooses none.
-    """
-    for pattern in patterns:
-        if not any(matches(pattern, path) for path in paths):
-            raise UsageError(
-                f"A pattern in `{name}` matches no layer that has units. "
-                f"Received: {name}={pattern!r}. The layers are "
-                f"{', '.join(paths) or 'none'}."
-            )
 
 
 def keep_of(
@@ -73,7 +30,7 @@ def keep_of(
     values = {}
     for path in paths:
         for pattern, value in keep.items():
-            if matches(pattern, path):
+            if is_meant(path, [pattern]):
                 values[path] = value
                 break
     if len({(type(x), x) for x in values.values()}) > 1:
