@@ -195,7 +195,16 @@ def texts(options):
 
 
 def text_side(run, dataset, pruner, seed, options):
-    runtime = kbig.training.Runtime(seed=seed, xla_pays_on_cpu=True)
+    model = run.load_model()
+    trained_on_texts(run, model, dataset, pruner, seed, options)
+    return accuracy_of_texts(run, model, dataset.arrays("test"))
+
+
+def trained_on_texts(run, model, dataset, pruner, seed, options):
+    """Trains the model of a run, or one made of it, on the run's data."""
+    runtime = kbig.training.Runtime(
+        "none", "float32", seed=seed, xla_pays_on_cpu=True
+    )
     x, y = dataset.arrays("train")
     rows = np.random.default_rng(seed).permutation(len(x))
     rows = rows[: options.limit or None]
@@ -210,16 +219,12 @@ def text_side(run, dataset, pruner, seed, options):
         drop_remainder=True,
     )
     total = options.epochs * int(train.cardinality())
-    with runtime.scope():
-        model = run.load_model()
-        rate = kbig.training.WarmupLinear(
-            options.learning_rate, total // 10, total
-        )
-        model.compile(
-            kbig.training.adamw(rate, global_clipnorm=1.0),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=runtime.jit_compile,
-        )
+    rate = kbig.training.WarmupLinear(options.learning_rate, total // 10, total)
+    model.compile(
+        kbig.training.adamw(rate, global_clipnorm=1.0),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=runtime.jit_compile,
+    )
     model.fit(
         train,
         epochs=options.epochs,
@@ -227,7 +232,7 @@ def text_side(run, dataset, pruner, seed, options):
         shuffle=False,
         callbacks=[pruner] if pruner else [],
     )
-    return accuracy_of_texts(run, model, dataset.arrays("test"))
+    return model
 
 
 def accuracy_of_texts(run, model, test):

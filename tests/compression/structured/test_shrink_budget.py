@@ -193,7 +193,7 @@ MISTAKES = {
         "stage_0_second",
         "one value",
     ),
-    "layers": (lambda: plan(None, 0.5, layers="conv*"), "layers='conv*'"),
+    "layers": (lambda: plan(None, 0.5, layers="conv*"), "`layers`", "'conv*'"),
     "parameters-zero": (lambda: plan(None, parameters=0), "parameters=0"),
     "parameters-above": (lambda: plan(None, parameters=1.1), "parameters=1.1"),
     "parameters-many": (
