@@ -5,6 +5,8 @@ from kbig.export.artefacts import LITERT_MODES
 from kbig.export.artefacts import artefacts
 from kbig.export.artefacts import litert
 from kbig.export.artefacts import saved_model
+from kbig.export.latency import LatencyReport
+from kbig.export.latency import latency_ratio
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
 from kbig.export.signatures import Signature
@@ -16,10 +18,12 @@ __all__ = [
     "FORMATS",
     "LITERT_MODES",
     "ArtefactReport",
+    "LatencyReport",
     "Signature",
     "VerifyReport",
     "artefacts",
     "float32_twin",
+    "latency_ratio",
     "litert",
     "model_signatures",
     "saved_model",
