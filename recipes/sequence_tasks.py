@@ -13,7 +13,7 @@ class Forecasting:
 
     vocabulary = ()
 
-    def __init__(self, config, dataset):
+    def __init__(self, config, dataset, vocabulary=()):
         self.config, self.dataset = config, dataset
         self._train_x, self._train_y = dataset.arrays("train")
 
@@ -75,7 +75,7 @@ class SequenceClassification:
 
     vocabulary = ()
 
-    def __init__(self, config, dataset):
+    def __init__(self, config, dataset, vocabulary=()):
         self.config, self.dataset = config, dataset
 
     def build(self):
@@ -112,11 +112,14 @@ class SequenceClassification:
 
 
 class TextClassification(SequenceClassification):
-    """Classes of texts, through a WordPiece vocabulary of their own."""
+    """Classes of texts, through a WordPiece vocabulary.
 
-    def __init__(self, config, dataset):
+    It is trained on them unless there is one already.
+    """
+
+    def __init__(self, config, dataset, vocabulary=()):
         self._texts, self._labels = dataset.arrays("train")
-        self.vocabulary = kbig.data.train_vocabulary(
+        self.vocabulary = vocabulary or kbig.data.train_vocabulary(
             self._texts, config.vocabulary_size, lowercase=config.lowercase
         )
         self._tokenizer = kbig.data.tokenizer(self.vocabulary, config.lowercase)

@@ -126,8 +126,9 @@ def train(
     config, judge = material.config, material.judge
     runtime, tuning = prepared(material, start, method)
     print(tuning)
-    fit = _fit_on_features if _has_features(material, method) else _fit
-    history, speed = fit(material, tuning, runtime, directory)
+    on_features = _has_features(material, method)
+    fit_it = _fit_on_features if on_features else fit
+    history, speed = fit_it(material, tuning, runtime, directory)
     texts, labels = material.dataset.arrays("test")
     outputs = judge.predict(
         tuning.model, texts, material.tokenizer, config.sequence_length
@@ -157,7 +158,21 @@ def _method_options(config, method: str) -> dict:
     }.get(method, {})
 
 
-def _fit(material, tuning, runtime, directory):
+def fit(
+    material: Material, tuning, runtime, directory, callbacks=()
+) -> tuple[dict, dict]:
+    """Trains a model, stage by stage where there are several.
+
+    Args:
+        material: what to train on, and how.
+        tuning: the `kbig.tuning.Tuning` with the model.
+        runtime: where.
+        directory: where the curves are recorded.
+        callbacks: further ones.
+
+    Returns:
+        What each epoch came to, and the speed.
+    """
     config = material.config
     train, validation = text_batches.batches(material, runtime)
     steps = int(train.cardinality())
@@ -175,9 +190,10 @@ def _fit(material, tuning, runtime, directory):
         )
         text_tasks.compile(material.task, model, optimizer, runtime.jit_compile)
 
-    def fit(initial_epoch, epochs):
+    def fit_stage(initial_epoch, epochs):
         is_last = epochs == config.epochs
-        callbacks = [
+        watching = [
+            *callbacks,
             text_batches.metric_of_texts(material, tuning.model),
             *(text_batches.early_stopping(material) if is_last else ()),
             *kbig.training.run_callbacks(
@@ -189,13 +205,15 @@ def _fit(material, tuning, runtime, directory):
             validation_data=validation,
             initial_epoch=initial_epoch,
             epochs=epochs,
-            callbacks=callbacks,
+            callbacks=watching,
             verbose=common.fit_verbosity(),
             shuffle=False,
         )
 
     with runtime.scope():
-        history = kbig.tuning.fit_in_stages(tuning, config.epochs, compile, fit)
+        history = kbig.tuning.fit_in_stages(
+            tuning, config.epochs, compile, fit_stage
+        )
     return history, throughput.report()
 
 

@@ -57,15 +57,7 @@ class Config(TrainConfig):
 def run(config: Config) -> common.Outcome:
     """Trains, tests, saves, exports when asked, and reports."""
     started = time.perf_counter()
-    size = config.image_size
-    dataset = common.load_data(
-        config.data,
-        ("image",),
-        limit=config.limit,
-        image_size=(size, size) if size else None,
-        kind=common.array_kind(config.data, "image"),
-        data_dir=config.data_dir,
-    )
+    dataset = load(config)
     config = dataclasses.replace(
         config, name=config.name or common.data_name(config.data)
     )
@@ -75,34 +67,40 @@ def run(config: Config) -> common.Outcome:
     if config.dry_run:
         return common.show_plan(config, model, dataset.info, runtime)
     run = common.start(config, "train-image")
-    history, speed = _fit(config, runtime, model, dataset, run)
-    images, labels = dataset.arrays("test")
+    history, speed = fit(config, runtime, model, dataset, run.directory)
     run.save_model(model, class_names=dataset.info.class_names)
-    run.save_samples(images, labels)
-    logits = model.predict(images, batch_size=config.batch_size, verbose=0)
-    report = kbig.evaluation.classification(
-        logits, labels, dataset.info.class_names
-    )
-    metrics = {
-        "test_accuracy": report.accuracy,
-        "test_loss": report.loss,
-        "test_macro_f1": report.macro_f1,
+    run.save_samples(*dataset.arrays("test"))
+    metrics, sections = evaluate(config, model, dataset)
+    metrics |= {
         "parameters": model.count_params(),
         **speed,
         "seconds": time.perf_counter() - started,
     }
-    names = dataset.info.class_names
     sections = [
         kbig.sections.training(history, common.CLASSIFIER_CURVES),
-        kbig.sections.classification(report),
-        kbig.sections.image_predictions(
-            images[:12], logits[:12], labels[:12], names
-        ),
+        *sections,
         common.run_details(config, runtime, model, dataset.info),
     ]
     title = f"{config.model.upper()} on {config.name}"
     export = common.export_of(run, config.formats, config.name)
     return common.finish(run, title, metrics, sections, export)
+
+
+def load(config: Config):
+    """Loads the images.
+
+    Raises:
+        UsageError: the data are of another kind.
+    """
+    size = config.image_size
+    return common.load_data(
+        config.data,
+        ("image",),
+        limit=config.limit,
+        image_size=(size, size) if size else None,
+        kind=common.array_kind(config.data, "image"),
+        data_dir=config.data_dir,
+    )
 
 
 def build_model(config: Config, info):
@@ -121,39 +119,87 @@ def build_model(config: Config, info):
     )
 
 
-def _fit(config, runtime, model, dataset, run):
+def fit(
+    config: Config, runtime, model, dataset, directory, callbacks=()
+) -> tuple[dict, dict]:
+    """Trains a model.
+
+    Args:
+        config: with the epochs, the learning rate and so forth.
+        runtime: where.
+        model: any that takes these images.
+        dataset: to train and to validate on.
+        directory: where the curves are recorded.
+        callbacks: further ones.
+
+    Returns:
+        What each epoch came to, and the speed.
+    """
     rows = dataset.info.sizes["train"]
     steps = -(-rows // config.batch_size)
     rate = kbig.training.WarmupCosine(
         config.learning_rate, steps, steps * (config.epochs + 1)
     )
-    # Decoded images are kept in memory where they are no burden.
-    keep = rows * math.prod(dataset.info.shapes["x"]) < _CACHE_BYTES
     throughput = kbig.training.Throughput(config.batch_size)
     sizes = dataset.info.sizes
-    batches = kbig.data.batches(
-        dataset.train,
-        common.shared_batch(config.batch_size, rows, runtime),
-        shuffle=True,
-        seed=config.seed,
-        cache=keep,
-    )
     with runtime.scope():
         common.compile_classifier(
             model, runtime, kbig.training.adamw(rate, config.weight_decay)
         )
         history = model.fit(
-            kbig.data.augmented(batches, config.augment, config.seed),
+            training_batches(config, runtime, dataset),
             validation_data=kbig.data.batches(
                 dataset.validation,
                 common.shared_batch(
                     config.batch_size, sizes["validation"], runtime
                 ),
-                cache=keep,
+                cache=_fits_memory(dataset),
             ),
             epochs=config.epochs,
-            callbacks=kbig.training.run_callbacks(run.directory, throughput),
+            callbacks=[
+                *callbacks,
+                *kbig.training.run_callbacks(directory, throughput),
+            ],
             verbose=common.fit_verbosity(),
             shuffle=False,
         )
     return history.history, throughput.report()
+
+
+def training_batches(config: Config, runtime, dataset):
+    """Batches to train on, shuffled and changed a little at random."""
+    rows = dataset.info.sizes["train"]
+    batches = kbig.data.batches(
+        dataset.train,
+        common.shared_batch(config.batch_size, rows, runtime),
+        shuffle=True,
+        seed=config.seed,
+        cache=_fits_memory(dataset),
+    )
+    return kbig.data.augmented(batches, config.augment, config.seed)
+
+
+def evaluate(config: Config, model, dataset) -> tuple[dict, list]:
+    """What a model comes to on the test rows: numbers and sections."""
+    images, labels = dataset.arrays("test")
+    names = dataset.info.class_names
+    logits = model.predict(images, batch_size=config.batch_size, verbose=0)
+    report = kbig.evaluation.classification(logits, labels, names)
+    metrics = {
+        "test_accuracy": report.accuracy,
+        "test_loss": report.loss,
+        "test_macro_f1": report.macro_f1,
+    }
+    sections = [
+        kbig.sections.classification(report),
+        kbig.sections.image_predictions(
+            images[:12], logits[:12], labels[:12], names
+        ),
+    ]
+    return metrics, sections
+
+
+def _fits_memory(dataset) -> bool:
+    """Whether decoded images are kept there, where they are no burden."""
+    values = math.prod(dataset.info.shapes["x"])
+    return dataset.info.sizes["train"] * values < _CACHE_BYTES

@@ -64,7 +64,7 @@ class Config(TrainConfig):
 def run(config: Config) -> common.Outcome:
     """Trains what the data ask for, tests, saves and reports."""
     started = time.perf_counter()
-    dataset = _load(config)
+    dataset = load(config)
     celsius = config.data == "sea-surface-temperature"
     config = dataclasses.replace(
         config,
@@ -82,15 +82,14 @@ def run(config: Config) -> common.Outcome:
     # Before a training that takes hours: it may refuse the texts.
     baseline = task.baseline(x, y)
     run = common.start(task.config, "train-sequence")
-    history, speed = _fit(task, runtime, model, run)
+    history, speed = fit(task, runtime, model, run.directory)
     run.save_model(
         model,
         vocabulary=task.vocabulary,
         class_names=dataset.info.class_names,
     )
     run.save_samples(x, y)
-    outputs = model.predict(task.inputs(x), batch_size=256, verbose=0)
-    metrics, sections = task.evaluate(x, outputs, y)
+    metrics, sections = evaluate(task, model)
     metrics |= {
         **baseline,
         "parameters": model.count_params(),
@@ -107,7 +106,12 @@ def run(config: Config) -> common.Outcome:
     return common.finish(run, title, metrics, sections, export)
 
 
-def _load(config: Config):
+def load(config: Config):
+    """Loads a series, texts or sequences.
+
+    Raises:
+        UsageError: the data are of another kind.
+    """
     kinds = ("series", "text", "sequence")
     if config.value_column:
         options = {
@@ -135,15 +139,24 @@ def _load(config: Config):
     )
 
 
-def _fit(task, runtime, model, run):
+def fit(task, runtime, model, directory, callbacks=()) -> tuple[dict, dict]:
+    """Trains a model.
+
+    Args:
+        task: of `TASKS`, with the data and the options.
+        runtime: where.
+        model: any that takes these rows.
+        directory: where the curves are recorded.
+        callbacks: further ones.
+
+    Returns:
+        What each epoch came to, and the speed.
+    """
     config, dataset = task.config, task.dataset
     rows = dataset.info.sizes["train"]
     total = -(-rows // config.batch_size) * config.epochs
     rate = kbig.training.WarmupCosine(config.learning_rate, total // 10, total)
     throughput = kbig.training.Throughput(config.batch_size)
-
-    def transform(x, y):
-        return task.inputs(x), y
 
     with runtime.scope():
         optimizer = kbig.training.adamw(
@@ -151,23 +164,44 @@ def _fit(task, runtime, model, run):
         )
         task.compile(model, runtime, optimizer)
         history = model.fit(
-            kbig.data.batches(
-                dataset.train,
-                common.shared_batch(config.batch_size, rows, runtime),
-                shuffle=True,
-                seed=config.seed,
-                transform=transform,
-            ),
+            training_batches(task, runtime),
             validation_data=kbig.data.batches(
                 dataset.validation,
                 common.shared_batch(
                     256, dataset.info.sizes["validation"], runtime
                 ),
-                transform=transform,
+                transform=_transform(task),
             ),
             epochs=config.epochs,
-            callbacks=kbig.training.run_callbacks(run.directory, throughput),
+            callbacks=[
+                *callbacks,
+                *kbig.training.run_callbacks(directory, throughput),
+            ],
             verbose=common.fit_verbosity(),
             shuffle=False,
         )
     return history.history, throughput.report()
+
+
+def training_batches(task, runtime):
+    """Batches to train on, shuffled."""
+    config, dataset = task.config, task.dataset
+    rows = dataset.info.sizes["train"]
+    return kbig.data.batches(
+        dataset.train,
+        common.shared_batch(config.batch_size, rows, runtime),
+        shuffle=True,
+        seed=config.seed,
+        transform=_transform(task),
+    )
+
+
+def evaluate(task, model) -> tuple[dict, list]:
+    """What a model comes to on the test rows: numbers and sections."""
+    x, y = task.dataset.arrays("test")
+    outputs = model.predict(task.inputs(x), batch_size=256, verbose=0)
+    return task.evaluate(x, outputs, y)
+
+
+def _transform(task):
+    return lambda x, y: (task.inputs(x), y)
