@@ -29,6 +29,7 @@ _FILES = (
     "samples.npz",
     "part.safetensors",
     "seeds",
+    "control",
     "report.html",
     "logs",
     "artefacts",
@@ -45,12 +46,21 @@ class Run:
     Args:
         directory: where it is.
         recipe: the recipe that made it.
-        config: every value that was in force.
+        config: every value that was in force. Where a model was made of
+            another run's, `training` holds the recipe and the values of the
+            training that began it, which stand here too unless the recipe
+            has values of its own.
     """
 
     directory: pathlib.Path
     recipe: str
     config: Mapping
+
+    @property
+    def training(self) -> Mapping:
+        """The recipe and the values of the training that began the model."""
+        own = {"recipe": self.recipe, **self.config}
+        return self.config.get("training") or own
 
     @classmethod
     def create(
@@ -83,7 +93,7 @@ class Run:
                 f"Cannot make {directory}: {error.strerror}. Pass another "
                 "--out."
             ) from error
-        run = cls(directory, recipe, dict(config))
+        run = cls(directory, recipe, _inherited(config))
         run.write_json(
             "config.json",
             {"recipe": recipe, "kbig": kbig.__version__, **config},
@@ -109,7 +119,8 @@ class Run:
                 f"{directory} holds a run that left no model.keras. Let it "
                 "finish first, or pass another one."
             )
-        return cls(directory, recorded.pop("recipe"), recorded)
+        recipe = recorded.pop("recipe")
+        return cls(directory, recipe, _inherited(recorded))
 
     def write_json(self, name: str, value) -> None:
         """Writes a JSON file into the directory, in one step."""
@@ -279,6 +290,13 @@ def check_free(directory: str | os.PathLike, overwrite: bool = False) -> None:
         raise UsageError(
             f"{directory} is not empty and holds no run. Pass another --out."
         )
+
+
+def _inherited(config: Mapping) -> dict:
+    """What holds of a model also where it was trained by another recipe."""
+    training = dict(config.get("training", {}))
+    training.pop("recipe", None)
+    return {**training, **config}
 
 
 def _recorded(directory: pathlib.Path) -> dict | None:

@@ -14,8 +14,7 @@ from kbig.errors import UsageError
 # As in kbig.export.FORMATS, which only loads with TensorFlow.
 FORMATS = ("savedmodel", "litert-float32", "litert-float16", "litert-dynamic")
 
-
-_OF_A_RUN = ("recipe", "kbig", "overwrite")
+_OF_A_RUN = ("recipe", "kbig", "overwrite", "training")
 
 
 def option(
