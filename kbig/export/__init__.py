@@ -7,6 +7,7 @@ from kbig.export.artefacts import litert
 from kbig.export.artefacts import saved_model
 from kbig.export.latency import LatencyReport
 from kbig.export.latency import latency_ratio
+from kbig.export.litert_flops import litert_flops
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
 from kbig.export.signatures import Signature
@@ -25,6 +26,7 @@ __all__ = [
     "float32_twin",
     "latency_ratio",
     "litert",
+    "litert_flops",
     "model_signatures",
     "saved_model",
     "verify",

@@ -29,13 +29,22 @@ def foreign_ops(content: bytes) -> list[str]:
     found = set()
     for index in range(model.OperatorCodesLength()):
         operator = model.OperatorCodes(index)
-        code = max(operator.BuiltinCode(), operator.DeprecatedBuiltinCode())
-        name = _OP_NAMES[code]
+        name = operator_name(operator)
         if name == "CUSTOM":
             found.add(operator.CustomCode().decode())
         elif name in _RESOURCE_OPS:
             found.add(name)
     return sorted(found)
+
+
+def operator_name(code) -> str:
+    """Names a builtin operator; of any other one it is `CUSTOM`.
+
+    Args:
+        code: an entry of a model's operator codes.
+    """
+    # Old files have the one number, new ones the other.
+    return _OP_NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
 
 
 def weights_dtype(content: bytes) -> str:
