@@ -20,7 +20,7 @@ from recipes.config import to_dict
 from recipes.limits import limited
 
 CLASSIFIER_CURVES = {"loss": "Loss", "accuracy": "Accuracy"}
-_XLA = {"auto": "auto", "on": True, "off": False}
+XLA = {"auto": "auto", "on": True, "off": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ def runtime(config: TrainConfig, xla_pays_on_cpu: bool = False):
     return kbig.training.Runtime(
         strategy=config.strategy,
         precision=config.precision,
-        xla=_XLA[config.xla],
+        xla=XLA[config.xla],
         seed=config.seed,
         xla_pays_on_cpu=xla_pays_on_cpu,
     )
@@ -180,14 +180,22 @@ def check_start(config: RecipeConfig, recipe: str) -> pathlib.Path:
     return out
 
 
-def start(config: RecipeConfig, recipe: str):
+def start(config: RecipeConfig, recipe: str, training: Mapping | None = None):
     """Makes the run directory.
+
+    Args:
+        config: every value in force.
+        recipe: whose run it is.
+        training: of the run that it goes on from, as `kbig.runs.Run` has it.
 
     Raises:
         UsageError: as of `check_start`.
     """
     out = check_start(config, recipe)
-    return kbig.runs.Run.create(out, recipe, to_dict(config), config.overwrite)
+    values = to_dict(config)
+    if training is not None:
+        values["training"] = dict(training)
+    return kbig.runs.Run.create(out, recipe, values, config.overwrite)
 
 
 def fit_verbosity() -> int:
@@ -195,13 +203,18 @@ def fit_verbosity() -> int:
     return 1 if sys.stdout.isatty() else 2
 
 
-def compile_classifier(model, runtime, optimizer) -> None:
-    """Compiles for labels that are class numbers, in the runtime's scope."""
+def classifier_loss():
+    """The loss of labels that are class numbers."""
     import keras
 
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def compile_classifier(model, runtime, optimizer) -> None:
+    """Compiles for labels that are class numbers, in the runtime's scope."""
     model.compile(
         optimizer,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        classifier_loss(),
         metrics=["accuracy"],
         jit_compile=runtime.jit_compile,
     )

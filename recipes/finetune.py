@@ -138,10 +138,10 @@ def run(config: Config) -> common.Outcome | None:
     metrics |= baseline
     metrics["seconds"] = time.perf_counter() - started
     sections = [
-        kbig.sections.training(kept.history, _CURVES),
+        kbig.sections.training(kept.history, CURVES),
         material.task.section(kept.report),
         *text_results.comparison(material, reports, controls, metrics),
-        *text_results.examples(material, kept),
+        *text_results.examples(material, kept.outputs),
         common.run_details(
             config, kept.runtime, kept.tuning.model, dataset.info, kept.tuning
         ),
@@ -152,7 +152,7 @@ def run(config: Config) -> common.Outcome | None:
     )
 
 
-_CURVES = {
+CURVES = {
     **common.CLASSIFIER_CURVES,
     "mae": "Mean absolute error",
     "micro_f1": "Micro F1",
@@ -275,14 +275,12 @@ def _further(material, start, run) -> tuple[list, list]:
 
 
 def _save(run, material, trial, start) -> None:
-    texts, labels = material.dataset.arrays("test")
     run.save_model(
         trial.model,
         vocabulary=start.vocabulary,
         class_names=material.dataset.info.class_names,
     )
-    is_tagging = material.dataset.info.kind == "tags"
-    run.save_samples(material.task.texts(texts), None if is_tagging else labels)
+    run.save_samples(*text_results.samples(material))
     if trial.tuning.method != "full":
         part = kbig.tuning.save_part(
             trial.tuning.model,

@@ -12,6 +12,7 @@ class Forecasting:
     """Values of a series from the values before."""
 
     vocabulary = ()
+    metric = "mean_absolute_error"
 
     def __init__(self, config, dataset, vocabulary=()):
         self.config, self.dataset = config, dataset
@@ -27,11 +28,15 @@ class Forecasting:
             **_architecture(self.config),
         )
 
+    def loss(self):
+        """What is reported: mean absolute error."""
+        import keras
+
+        return keras.losses.MeanAbsoluteError()
+
     def compile(self, model, runtime, optimizer):
-        """Compiles for what is reported: mean absolute error."""
-        model.compile(
-            optimizer, "mean_absolute_error", jit_compile=runtime.jit_compile
-        )
+        """Compiles for it."""
+        model.compile(optimizer, self.loss(), jit_compile=runtime.jit_compile)
 
     def inputs(self, x):
         """What the model takes."""
@@ -74,6 +79,7 @@ class SequenceClassification:
     """Classes of sequences of features."""
 
     vocabulary = ()
+    metric = "accuracy"
 
     def __init__(self, config, dataset, vocabulary=()):
         self.config, self.dataset = config, dataset
@@ -85,6 +91,10 @@ class SequenceClassification:
             len(self.dataset.info.class_names),
             **_architecture(self.config),
         )
+
+    def loss(self):
+        """Cross-entropy."""
+        return common.classifier_loss()
 
     def compile(self, model, runtime, optimizer):
         """Compiles for labels that are class numbers."""

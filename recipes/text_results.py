@@ -81,15 +81,25 @@ def comparison(material, reports, controls, metrics) -> list:
     return [kbig.reporting.Section("Seeds", [table])]
 
 
-def examples(material, trial) -> list:
+def examples(material, outputs) -> list:
     """What the model said about the first test texts."""
-    columns = *material.dataset.arrays("test"), trial.outputs
+    columns = *material.dataset.arrays("test"), outputs
     texts, labels, outputs = (column[:3] for column in columns)
     return [
         material.task.examples(
             texts, outputs, labels, material.dataset.info.class_names
         )
     ]
+
+
+def samples(material) -> tuple:
+    """Test texts and their labels, as `kbig.runs.Run.save_samples` takes them.
+
+    Of tags there are no labels: those of words are none of tokens.
+    """
+    texts, labels = material.dataset.arrays("test")
+    is_tagging = material.dataset.info.kind == "tags"
+    return material.task.texts(texts), None if is_tagging else labels
 
 
 def _scores(material, reports) -> list[float]:

@@ -67,10 +67,10 @@ def run(config: Config) -> common.Outcome:
     if config.dry_run:
         return common.show_plan(config, model, dataset.info, runtime)
     run = common.start(config, "train-image")
-    history, speed = fit(config, runtime, model, dataset, run.directory)
+    history, speed = fit(config, dataset, model, runtime, run.directory)
     run.save_model(model, class_names=dataset.info.class_names)
     run.save_samples(*dataset.arrays("test"))
-    metrics, sections = evaluate(config, model, dataset)
+    metrics, sections = evaluate(config, dataset, model)
     metrics |= {
         "parameters": model.count_params(),
         **speed,
@@ -120,15 +120,15 @@ def build_model(config: Config, info):
 
 
 def fit(
-    config: Config, runtime, model, dataset, directory, callbacks=()
+    config: Config, dataset, model, runtime, directory, callbacks=()
 ) -> tuple[dict, dict]:
     """Trains a model.
 
     Args:
         config: with the epochs, the learning rate and so forth.
-        runtime: where.
-        model: any that takes these images.
         dataset: to train and to validate on.
+        model: any that takes these images.
+        runtime: where.
         directory: where the curves are recorded.
         callbacks: further ones.
 
@@ -147,7 +147,7 @@ def fit(
             model, runtime, kbig.training.adamw(rate, config.weight_decay)
         )
         history = model.fit(
-            training_batches(config, runtime, dataset),
+            training_batches(config, dataset, runtime),
             validation_data=kbig.data.batches(
                 dataset.validation,
                 common.shared_batch(
@@ -166,7 +166,7 @@ def fit(
     return history.history, throughput.report()
 
 
-def training_batches(config: Config, runtime, dataset):
+def training_batches(config: Config, dataset, runtime):
     """Batches to train on, shuffled and changed a little at random."""
     rows = dataset.info.sizes["train"]
     batches = kbig.data.batches(
@@ -179,7 +179,7 @@ def training_batches(config: Config, runtime, dataset):
     return kbig.data.augmented(batches, config.augment, config.seed)
 
 
-def evaluate(config: Config, model, dataset) -> tuple[dict, list]:
+def evaluate(config: Config, dataset, model) -> tuple[dict, list]:
     """What a model comes to on the test rows: numbers and sections."""
     images, labels = dataset.arrays("test")
     names = dataset.info.class_names

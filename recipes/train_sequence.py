@@ -82,7 +82,7 @@ def run(config: Config) -> common.Outcome:
     # Before a training that takes hours: it may refuse the texts.
     baseline = task.baseline(x, y)
     run = common.start(task.config, "train-sequence")
-    history, speed = fit(task, runtime, model, run.directory)
+    history, speed = fit(task, model, runtime, run.directory)
     run.save_model(
         model,
         vocabulary=task.vocabulary,
@@ -139,13 +139,13 @@ def load(config: Config):
     )
 
 
-def fit(task, runtime, model, directory, callbacks=()) -> tuple[dict, dict]:
+def fit(task, model, runtime, directory, callbacks=()) -> tuple[dict, dict]:
     """Trains a model.
 
     Args:
         task: of `TASKS`, with the data and the options.
-        runtime: where.
         model: any that takes these rows.
+        runtime: where.
         directory: where the curves are recorded.
         callbacks: further ones.
 
