@@ -222,7 +222,8 @@ class Run:
             raise UsageError(
                 f"{self.directory} is a run of {self.recipe}, which keeps no "
                 "test rows to verify an export with. Pass a run of finetune, "
-                "distill, train-image or train-sequence."
+                "distill, train-image, train-sequence, or what was made of "
+                "one."
             )
         with np.load(path) as stored:
             labels = stored["labels"] if "labels" in stored.files else None

@@ -152,3 +152,16 @@ def test_what_is_no_run_is_refused(make, tmp_path, run):
     directory = tmp_path if make == "nothing" else run.directory
     with pytest.raises(UsageError, match=r"config\.json|model\.keras"):
         Run.open(directory)
+
+
+def test_what_was_trained_stands_in_what_is_made_of_it(run, tmp_path):
+    began = {"recipe": "finetune", "lowercase": False, "epochs": 3}
+    values = {"epochs": 1, "training": began}
+    made = Run.create(tmp_path / "made", "prune", values)
+    finished(made)
+    for found in (made, Run.open(made.directory)):
+        assert found.recipe == "prune"
+        assert found.training == began
+        assert found.config["lowercase"] is False
+        assert found.config["epochs"] == 1
+    assert run.training == {"recipe": "finetune", "lowercase": True}
