@@ -38,6 +38,18 @@ RECIPES = {
         "recipes.distill",
         "train a small BERT text classifier to do what a large one does",
     ),
+    "prune": (
+        "recipes.prune",
+        "make most weights of a run's model zero, and train it on",
+    ),
+    "shrink": (
+        "recipes.shrink",
+        "take channels, units, heads or layers out of a run's model",
+    ),
+    "factorize": (
+        "recipes.factorize",
+        "make a run's matrices products of thin ones",
+    ),
     "export-model": (
         "recipes.export_model",
         "export a run for servers and phones, and verify every artefact",

@@ -29,6 +29,8 @@ _SUMMARY = {
     "matmul_share": ("Share of matmul peak", "Percent", ""),
     "trained_parameters": ("Trained parameters", None, ""),
     "parameters": ("Parameters", None, ""),
+    "nonzeros": ("Of these not zero", None, ""),
+    "latency_ratio": ("Latency in LiteRT", "Ratio", "the original's is 1"),
     "seconds": ("Time", "Seconds", ""),
 }
 
