@@ -1,7 +1,7 @@
 """Makes the matrices of a run's model thin: each a product of two, low rank.
 
 kbig factorize --from runs/topics --energy 0.9 --out runs/thin
-kbig factorize --from runs/topics --parameters 0.5 --layers feedforward
+kbig factorize --from runs/topics --parameters 0.5 --layers 'feedforward_*'
 
 --from is a run of train-image, train-sequence or finetune, or what one of
 prune, shrink and factorize made of it. Dense layers, embeddings and the
@@ -32,7 +32,7 @@ class Config(compression.Config):
         None, "or: share of the model's parameters to keep"
     )
     layers: tuple[str, ...] = option(
-        (), "regular expressions of the layers to replace; none is all"
+        (), "name patterns, as encoder_*, of the layers to replace; none is all"
     )
 
 
