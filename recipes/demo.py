@@ -75,7 +75,11 @@ def run(config: Config) -> common.Outcome | None:
     metrics = {
         **tuned.metrics,
         "pretrain_loss": pretrained.metrics["test_loss"],
-        **{f"pruned_{key}": pruned.metrics[key] for key in _OF_PRUNED},
+        **{
+            f"pruned_{key}": pruned.metrics[key]
+            for key in _OF_PRUNED
+            if key in pruned.metrics
+        },
         "seconds": time.perf_counter() - started,
     }
     if not config.quick:

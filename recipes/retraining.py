@@ -13,6 +13,7 @@ from recipes import common
 from recipes import finetune
 from recipes import sequence_tasks
 from recipes import text_results
+from recipes import text_retraining
 from recipes import text_training
 from recipes import train_image
 from recipes import train_sequence
@@ -107,8 +108,8 @@ def load_model(run):
     if any(isinstance(x, kbig.tuning.AdaptedEncoder) for x in model.layers):
         raise UsageError(
             "A model with adapters cannot be made smaller: what they stand "
-            f"in is frozen. Received: --from {run.directory}, trained by "
-            f"--method {run.training['method']}. Pass a run of another method."
+            f"in is frozen. Received: --from {run.directory}. Pass a run of "
+            "another --method."
         )
     return model
 
@@ -210,9 +211,9 @@ def _texts(config, run) -> Training:
         metric=material.judge.metric,
         curves=finetune.CURVES,
         loss=material.task.loss,
-        batches=functools.partial(text_training.training_batches, material),
-        fit=functools.partial(text_training.fit_whole, material),
-        evaluate=functools.partial(text_training.evaluate, material),
+        batches=functools.partial(text_retraining.training_batches, material),
+        fit=functools.partial(text_retraining.fit_whole, material),
+        evaluate=functools.partial(text_retraining.evaluate, material),
         inputs=lambda texts: kbig.data.encode(
             texts, run.tokenizer(), config.sequence_length
         ),

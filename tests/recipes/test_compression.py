@@ -202,7 +202,7 @@ PRUNE = [
     (("--data", "{large}"), "rows of the shape (4, 4, 1)"),
     (("--data", "wordnet-topics"), "kind text"),
     (("--from", "{pretrained}"), "a run of pretrain-mlm"),
-    (("--from", "{adapted}"), "trained by --method houlsby"),
+    (("--from", "{adapted}"), "A model with adapters"),
     (("--out", "{run}", "--overwrite"), "is also --from"),
 ]
 SHRINK = [

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from kbig.runs import Run
@@ -20,6 +21,7 @@ def quiet(monkeypatch):
         (("--data", "missing.csv"), "missing.csv"),
         (("--data", "{values}"), "fine-tunes a classifier"),
         (("--name", ".topics"), "--name .topics"),
+        (("--sparsity", "1.5"), "sparsity=1.5"),
         (("--out", "{taken}"), "holds a run, with model.keras"),
     ],
 )
@@ -55,5 +57,17 @@ def test_the_demo_in_small(tmp_path):
     artefact = metrics["topics-float32.tflite"]
     assert artefact["metric"] == metrics["test_accuracy"]
     page = (tmp_path / "demo/report.html").read_text()
-    for part in ("Pretraining", "Confusion", "topics-float16.tflite"):
+    for part in (
+        "Pretraining",
+        "Confusion",
+        "Before and after",
+        "topics-float16.tflite",
+    ):
         assert part in page
+    # A fifth of the kernels is left.
+    report = json.loads((tmp_path / "demo-pruned/metrics.json").read_text())
+    assert report["nonzeros"] == metrics["pruned_nonzeros"]
+    assert report["nonzeros"] < report["original_nonzeros"]
+    model = Run.open(tmp_path / "demo-pruned").load_model()
+    kernel = model.get_layer("logits").get_weights()[0]
+    assert np.count_nonzero(kernel) == round(kernel.size / 5)
