@@ -26,7 +26,9 @@ def main():
     model, train, test = {"images": images, "texts": texts}[options.what](
         options
     )
-    plan = kbig.compression.plan_shrink(model(), flops=options.flops)
+    plan = kbig.compression.plan_shrink(
+        model(), flops=options.flops, multiple=options.multiple
+    )
     print(plan)
     report = latency(model(), plan.apply(), options)
     print(report)
@@ -36,7 +38,9 @@ def main():
             before = train(model(), seed, options.epochs)
             after = before
             if side == "shrunk":
-                after = kbig.compression.shrink(before, flops=options.flops)
+                after = kbig.compression.shrink(
+                    before, flops=options.flops, multiple=options.multiple
+                )
             train(after, seed + 1000, options.epochs)
             results[side].append(test(after))
             print(side, seed, results[side][-1], flush=True)
@@ -60,6 +64,7 @@ def parsed_options():
     parser.add_argument("--data", type=pathlib.Path, help="of images")
     parser.add_argument("--run", help="of finetune, for texts")
     parser.add_argument("--flops", type=float, default=0.5)
+    parser.add_argument("--multiple", type=int, default=8, help="of units")
     parser.add_argument("--limit", type=int, default=0, help="training rows")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)

@@ -13,6 +13,8 @@ from kbig.compression.structured.keep import check_keep
 from kbig.compression.structured.keep import keep_of
 from kbig.compression.structured.ledger import FLOPS
 from kbig.compression.structured.ledger import PARAMETERS
+from kbig.compression.structured.multiples import nearest
+from kbig.compression.structured.multiples import to_multiples
 from kbig.compression.structured.selection import Group
 from kbig.compression.structured.selection import count_kept
 from kbig.compression.structured.selection import select_budget
@@ -67,7 +69,7 @@ class Share:
                 f"are. Received: keep={count} of {total}. Pass {total} or "
                 "fewer."
             )
-        return count
+        return nearest(count, group)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +105,16 @@ class Budget:
         """
         limit, ledger = self._limit(original), subject.ledger()
         removed = select_budget(groups, limit, self.kind, scores, ledger)
+        fewest = "one unit"
+        if any(group.multiple > 1 for group in groups):
+            removed = to_multiples(
+                groups, removed, limit, self.kind, scores, subject.ledger
+            )
+            ledger, fewest = subject.ledger(removed), "the least multiple"
         smallest = ledger.total(self.kind)
         if smallest > limit:
             raise UsageError(
-                f"`{self.kind}` is smaller than can be reached: with one unit "
+                f"`{self.kind}` is smaller than can be reached: with {fewest} "
                 f"left in each layer the model has {smallest}. Received: "
                 f"{self.kind}={self.value!r}, which is {limit}. Pass "
                 f"{self.kind}={smallest} or more."

@@ -20,11 +20,13 @@ class Group:
         paths: of the layers.
         classes: int, the units, each of which may be of several layers.
         pinned: units that stay, these or others.
+        multiple: what the number of units that stay should be one of.
     """
 
     paths: tuple[str, ...]
     classes: tuple[int, ...]
     pinned: Collection[int]
+    multiple: int = 1
 
 
 def count_kept(keep: float | int, total: int) -> int:

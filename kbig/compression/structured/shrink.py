@@ -32,6 +32,7 @@ def plan_shrink(
     batches: Iterable | None = None,
     loss: str | Callable | None = None,
     encoder_layers: int | Sequence[int] | None = None,
+    multiple: int = 1,
     free_dimension: int = 128,
 ) -> ShrinkPlan:
     """Chooses units to remove, and says what that would leave.
@@ -69,6 +70,10 @@ def plan_shrink(
         encoder_layers: how many transformer blocks to keep, evenly spaced
             from the first to the last; or which, from 0. They are numbered
             anew, and then shrunk by `keep` or the budget, if any is given.
+        multiple: what the number of units that stay should be one of, as the
+            kernels that run the model take them by 8 or 16 at a time and the
+            last ones cost as much as a full load. Groups of fewer than twice
+            as many units, and heads, are not rounded.
         free_dimension: what a dimension that the model leaves free counts
             as in FLOPs: steps of a sequence, height and width of an image.
 
@@ -95,13 +100,14 @@ def plan_shrink(
         keep = 1.0
     amount = amount_of(keep, parameters, flops)
     check_importance(importance, batches, loss)
+    check_positive("multiple", multiple)
     check_positive("free_dimension", free_dimension)
     original = subject = Subject.of(model, free_dimension)
     cut, encoders = None, ()
     if encoder_layers is not None:
         cut, encoders = _cut(model, encoder_layers)
         subject = Subject.of(cut.model, free_dimension)
-    groups, kept_whole = subject.groups(layers)
+    groups, kept_whole = subject.groups(layers, multiple)
     scores = subject.scores(importance, batches, loss, groups)
     removed = amount.removed(original, subject, groups, scores)
     before, after = original.ledger(), subject.ledger(removed)

@@ -71,12 +71,13 @@ class Subject:
         return ledger
 
     def groups(
-        self, layers: str | Sequence[str] | None
+        self, layers: str | Sequence[str] | None, multiple: int = 1
     ) -> tuple[list[Group], tuple[KeptWhole, ...]]:
         """Gathers the layers whose units go together.
 
         Args:
             layers: patterns that all layers of a group must match, or None.
+            multiple: what the number of units that stay should be one of.
 
         Returns:
             Groups of which something can go, and what stays and why.
@@ -89,7 +90,7 @@ class Subject:
             check_patterns("layers", patterns, self.paths)
         kept = [KeptWhole(path, x) for path, x in self.trace.kept.items()]
         groups = []
-        for group in self._all_groups():
+        for group in self._all_groups(multiple):
             reason = self._reason_to_keep(group, patterns)
             if reason:
                 kept += [KeptWhole(path, reason) for path in group.paths]
@@ -173,17 +174,29 @@ class Subject:
         gone = np.isin(self.classes.class_of[units], list(removed))
         return np.flatnonzero(~gone)
 
-    def _all_groups(self) -> list[Group]:
+    def _all_groups(self, multiple: int) -> list[Group]:
         sources = list(self.trace.sources.values())
         members = [self.classes.class_of[x.units] for x in sources]
-        return [
-            Group(
-                tuple(sources[i].path for i in group),
-                tuple(np.unique(np.concatenate([members[i] for i in group]))),
-                self.classes.pinned,
+        groups = []
+        for group in connected(members):
+            units = tuple(
+                np.unique(np.concatenate([members[i] for i in group]))
             )
-            for group in connected(members)
-        ]
+            # Heads are few, and each is many columns wide.
+            are_heads = any(
+                isinstance(sources[i].layer, keras.layers.MultiHeadAttention)
+                for i in group
+            )
+            is_small = are_heads or len(units) < 2 * multiple
+            groups.append(
+                Group(
+                    tuple(sources[i].path for i in group),
+                    units,
+                    self.classes.pinned,
+                    1 if is_small else multiple,
+                )
+            )
+        return groups
 
     def _reason_to_keep(self, group: Group, patterns) -> str:
         pinned = self.classes.pinned
