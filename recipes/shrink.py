@@ -35,6 +35,9 @@ class Config(compression.Config):
     importance: str = option(
         "magnitude", "by which units are kept", ("magnitude", "taylor")
     )
+    multiple: int = option(
+        8, "of how many units a layer may keep; runtimes like 8", minimum=1
+    )
     encoder_layers: int = option(
         None, "layers of the encoder to keep; default all", minimum=1
     )
@@ -78,6 +81,7 @@ def _shrunk(material: compression.Material) -> compression.Compression:
         flops=config.flops,
         layers=config.layers or None,
         importance=config.importance,
+        multiple=config.multiple,
         encoder_layers=config.encoder_layers,
         **_steps(material),
         **taylor,

@@ -41,7 +41,11 @@ def top_mask(scores: np.ndarray, count: int) -> np.ndarray:
     flat = scores.reshape(-1)
     if count >= flat.size:
         return np.ones(scores.shape, bool)
-    threshold = np.partition(flat, flat.size - count)[flat.size - count]
+    # Zeros of earlier updates are many and equal, which slows a partition.
+    lowest = flat.min()
+    others = flat[flat > lowest]
+    place = others.size - count
+    threshold = np.partition(others, place)[place] if place >= 0 else lowest
     mask = flat > threshold
     ties = np.flatnonzero(flat == threshold)
     mask[ties[: count - np.count_nonzero(mask)]] = True

@@ -9,8 +9,9 @@ import numpy as np
 from kbig.errors import UsageError
 
 # What `Pruner(0.8)` does with a run: it begins after a fifth, and leaves three
-# tenths to recover in, with so many updates between.
-_BEGIN, _END, _UPDATES = 0.2, 0.7, 30
+# tenths to recover in. Between are so many updates, but not more often than
+# every so many steps: one takes about half as long as a step.
+_BEGIN, _END, _UPDATES, _STEPS = 0.2, 0.7, 30, 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ def over_run(sparsity: float, first: int, last: int) -> PolynomialSparsity:
 
     Returns:
         A schedule that begins after a fifth of the run and ends with three
-        tenths left, after a few dozen updates.
+        tenths left, after a few dozen updates, or fewer in a short run.
 
     Example:
     ```python
@@ -71,7 +72,7 @@ def over_run(sparsity: float, first: int, last: int) -> PolynomialSparsity:
     """
     steps = last - first
     begin, end = first + int(_BEGIN * steps), first + math.ceil(_END * steps)
-    frequency = max(1, (end - begin) // _UPDATES)
+    frequency = max(_STEPS, (end - begin) // _UPDATES)
     return PolynomialSparsity(sparsity, begin, end, frequency)
 
 
