@@ -31,7 +31,7 @@ class LatencyReport(Report):
             by round; below 1 the file is faster.
         seconds: median of one call of the file.
         reference_seconds: likewise of the reference.
-        rounds: pairs that were measured.
+        rounds: that were measured.
         threads: of the interpreters.
     """
 
@@ -66,16 +66,16 @@ def latency_ratio(
 ) -> LatencyReport:
     """Measures how fast a LiteRT file is beside another one.
 
-    Both are loaded into one process without Keras and called in turns, so
-    that what slows the machine down slows both; what counts is the median of
-    the ratios of neighbours. Inputs are random numbers and, where they are
-    integers, ones.
+    Both are loaded into one process without Keras and called in turns, one
+    call at a time, so that what slows the machine down slows both. Each round
+    gives a ratio of medians; what counts is the median of these. Inputs are
+    random numbers and, where they are integers, ones.
 
     Args:
         path: a .tflite file.
         reference: what it is compared with, another one.
         threads: of each interpreter.
-        rounds: pairs of measurements of about 10 ms each.
+        rounds: of about 20 ms, or three calls of each file.
 
     Returns:
         A report, which prints as a table.

@@ -11,13 +11,15 @@ in each round.
 """
 
 import json
+import statistics
 import sys
 import time
 
 import numpy as np
 
-_ROUND_SECONDS = 0.01
-_MOST_CALLS = 200
+# A round takes about so long, and so many calls of each file.
+_ROUND_SECONDS = 0.02
+_LEAST_CALLS, _MOST_CALLS = 3, 99
 
 
 class File:
@@ -34,12 +36,12 @@ class File:
             self._interpreter.set_tensor(detail["index"], values)
         self._interpreter.invoke()  # The first call allocates.
 
-    def seconds(self, calls: int) -> float:
-        """Of one call, the mean of so many."""
+    def seconds(self) -> float:
+        """Of one call, right after another one: its weights are at hand."""
+        self._interpreter.invoke()
         start = time.perf_counter()
-        for _ in range(calls):
-            self._interpreter.invoke()
-        return (time.perf_counter() - start) / calls
+        self._interpreter.invoke()
+        return time.perf_counter() - start
 
 
 def _values(generator, shape, dtype):
@@ -52,22 +54,30 @@ def _values(generator, shape, dtype):
 def timed(files, rounds: int) -> list[list[float]]:
     """Seconds of one call, for each file a list of rounds.
 
-    Which one goes first changes from round to round: a clock that slows
-    down in a round slows down both.
+    A round has the median of calls that take turns one by one. In longer
+    turns a machine with other work would interrupt the one file again and
+    again, and the other one never; so a few calls of both are interrupted,
+    and count for nothing.
     """
-    calls = [_calls(file) for file in files]
-    seconds = [[] for _ in files]
+    calls = _calls(files)
     order = list(range(len(files)))
+    seconds = [[] for _ in files]
     for _ in range(rounds):
-        for index in order:
-            seconds[index].append(files[index].seconds(calls[index]))
-        order.reverse()
+        round_seconds = [[] for _ in files]
+        for _ in range(calls):
+            for index in order:
+                round_seconds[index].append(files[index].seconds())
+            order.reverse()
+        for own, all_calls in zip(seconds, round_seconds):
+            own.append(statistics.median(all_calls))
     return seconds
 
 
-def _calls(file) -> int:
-    wanted = round(_ROUND_SECONDS / max(file.seconds(3), 1e-9))
-    return min(_MOST_CALLS, max(1, wanted))
+def _calls(files) -> int:
+    # Each is called twice for once that counts.
+    together = 2 * sum(file.seconds() for file in files)
+    wanted = round(_ROUND_SECONDS / max(together, 1e-9))
+    return min(_MOST_CALLS, max(_LEAST_CALLS, wanted))
 
 
 def main() -> None:
