@@ -64,7 +64,7 @@ def parsed_options():
     parser.add_argument("--data", type=pathlib.Path, help="of images")
     parser.add_argument("--run", help="of finetune, for texts")
     parser.add_argument("--flops", type=float, default=0.5)
-    parser.add_argument("--multiple", type=int, default=8, help="of units")
+    parser.add_argument("--multiple", type=int, default=16, help="of units")
     parser.add_argument("--limit", type=int, default=0, help="training rows")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)

@@ -97,9 +97,21 @@ def test_exact_in_mixed_precision(policy):
 
 
 @pytest.mark.parametrize(
-    "policy", ["float32", "mixed_bfloat16", "mixed_float16"]
+    ("policy", "method"),
+    [
+        ("float32", "magnitude"),
+        ("mixed_float16", "movement"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("mixed_bfloat16", "magnitude"),
+                ("mixed_float16", "magnitude"),
+                ("float32", "movement"),
+                ("mixed_bfloat16", "movement"),
+            )
+        ),
+    ],
 )
-@pytest.mark.parametrize("method", ["magnitude", "movement"])
 def test_exact_on_two_replicas(policy, method):
     runtime = kbig.training.Runtime("mirrored", precision=policy)
     with runtime.scope():
@@ -143,7 +155,9 @@ def test_cells_of_recurrent_layers(cell):
     check_sparse(found, 0.7)
 
 
-@pytest.mark.parametrize("is_merged", [False, True])
+@pytest.mark.parametrize(
+    "is_merged", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_layers_within_layers_of_a_bert(is_merged):
     model = kbig.models.bert_classifier(kbig.models.bert(SIZE, 30), 2)
     ids = np.random.default_rng(0).integers(5, 30, (32, 6))

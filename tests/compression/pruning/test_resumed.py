@@ -49,9 +49,16 @@ OPTIMIZERS = [
 @pytest.mark.parametrize(
     ("optimizer", "pattern"),
     [
-        *((optimizer, "unstructured") for optimizer in OPTIMIZERS),
-        (OPTIMIZERS[0], "2:4"),
-        (OPTIMIZERS[0], (2, 2)),
+        (OPTIMIZERS[0], "unstructured"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                (OPTIMIZERS[1], "unstructured"),
+                (OPTIMIZERS[2], "unstructured"),
+                (OPTIMIZERS[0], "2:4"),
+                (OPTIMIZERS[0], (2, 2)),
+            )
+        ),
     ],
 )
 def test_by_magnitude_bit_for_bit(tmp_path, optimizer, pattern):
