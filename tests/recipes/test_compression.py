@@ -41,7 +41,7 @@ def lite_rt(monkeypatch):
         return types.SimpleNamespace(bytes=size, gzip_bytes=size // 2)
 
     def latency_ratio(path, reference):
-        assert path.name, reference.name == ("compressed", "original")
+        assert (path.stem, reference.stem) == ("compressed", "original")
         return types.SimpleNamespace(
             ratio=0.5, seconds=1.0, reference_seconds=2.0, threads=1
         )
