@@ -15,9 +15,6 @@ from recipes.config import FORMATS
 from recipes.config import RecipeConfig
 from recipes.config import option
 
-# Of the learning rate that the model was trained with.
-_RATE_SHARE = 1 / 3
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(RecipeConfig):
@@ -34,7 +31,7 @@ class Config(RecipeConfig):
         0, "trained afterwards; 0: half as many as the run", minimum=0
     )
     learning_rate: float = option(
-        0.0, "peak; 0: a third of what suits the run", minimum=0
+        0.0, "peak; 0: as of the run, or what suits all weights", minimum=0
     )
     control: bool = option(
         True, "also train the original for as long, to compare with"
@@ -182,7 +179,7 @@ def _material(config: Config, recipe: str) -> Material:
         data=base.data,
         limit=base.limit,
         epochs=config.epochs or retraining.fewer_epochs(base),
-        learning_rate=config.learning_rate or base.learning_rate * _RATE_SHARE,
+        learning_rate=config.learning_rate or base.learning_rate,
     )
     now = dataclasses.replace(
         base,
