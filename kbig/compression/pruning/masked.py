@@ -1,11 +1,13 @@
 """Weights that are held at zero inside the training step."""
 
+import weakref
+
 import keras
 import numpy as np
 from keras import ops
 
-from kbig.compression.pruning.masks import kept
 from kbig.compression.pruning.targets import Kernel
+from kbig.errors import UsageError
 
 
 class MaskedWeights:
@@ -17,9 +19,12 @@ class MaskedWeights:
     Args:
         kernels: whose weights to hold. Make this in the scope of the model's
             strategy.
+        owner: the callback that does it.
     """
 
-    def __init__(self, kernels: list[Kernel]):
+    def __init__(self, kernels: list[Kernel], owner: keras.callbacks.Callback):
+        self._owner = weakref.ref(owner)
+        self._kernels = kernels
         self._variables = [kernel.variable for kernel in kernels]
         self._masks = [
             keras.Variable(
@@ -31,12 +36,31 @@ class MaskedWeights:
             for variable in self._variables
         ]
 
+    def check_free(self) -> None:
+        """Raises where another callback of this run holds a weight.
+
+        Raises:
+            UsageError: one does.
+        """
+        for kernel, variable in zip(self._kernels, self._variables):
+            held = variable.constraint
+            if isinstance(held, _Masked) and is_of_this_run(
+                held.owner(), self._owner()
+            ):
+                raise UsageError(
+                    "A weight is pruned by one Pruner at a time. Received: "
+                    f"two for {kernel.name}. Pass one, with a mapping of name "
+                    "patterns to sparsities."
+                )
+
     def attach(self) -> None:
         """Makes the masks part of training steps that are traced from now."""
         for variable, mask in zip(self._variables, self._masks):
+            inner = variable.constraint
             # One that a run left which was interrupted has no say any more.
-            inner = getattr(variable.constraint, "inner", variable.constraint)
-            variable.constraint = _Masked(mask, inner)
+            if isinstance(inner, _Masked):
+                inner = inner.inner
+            variable.constraint = _Masked(mask, inner, self._owner)
 
     def detach(self) -> None:
         """Gives the weights back the constraints that they had."""
@@ -49,22 +73,29 @@ class MaskedWeights:
         return np.asarray(ops.convert_to_numpy(self._masks[number]))
 
     def value(self, number: int) -> np.ndarray:
-        """Of a kernel: float32."""
-        value = ops.convert_to_numpy(self._variables[number])
-        return np.asarray(value, np.float32)
+        """Of a kernel, in its own data type."""
+        return np.asarray(ops.convert_to_numpy(self._variables[number]))
 
-    def keep_zeros(self, number: int, sparsity: float) -> None:
-        """Holds what is zero, unless that is more than there shall be."""
-        value = self.value(number)
-        mask = value != 0
-        if np.count_nonzero(mask) < kept(mask.size, sparsity):
-            mask = np.ones(mask.shape, bool)
-        self.assign(number, mask, value)
+    def magnitude(self, number: int) -> np.ndarray:
+        """Of a kernel's weights: float32.
+
+        Raises:
+            UsageError: one is not finite.
+        """
+        return finite(
+            np.abs(np.asarray(self.value(number), np.float32)),
+            self._kernels[number].name,
+        )
 
     def assign(self, number: int, mask: np.ndarray, value: np.ndarray) -> None:
         """Replaces both."""
         self._masks[number].assign(mask)
-        self._variables[number].assign(np.where(mask, value, 0))
+        zero = value.dtype.type(0)
+        self._variables[number].assign(np.where(mask, value, zero))
+
+    def is_held(self, number: int) -> bool:
+        """Whether what the mask removes of a kernel is zero."""
+        return not np.any(self.value(number)[~self.mask(number)])
 
     def hold(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Zeroes what was averaged, too, and what was averaged into weights.
@@ -84,11 +115,46 @@ class MaskedWeights:
                 held.assign(np.where(mask, value, 0).astype(value.dtype))
 
 
+def finite(scores: np.ndarray, name: str) -> np.ndarray:
+    """Raises unless all scores are finite.
+
+    Args:
+        scores: of the weights of a kernel.
+        name: of the kernel.
+
+    Returns:
+        The scores.
+
+    Raises:
+        UsageError: one is not.
+    """
+    if not np.isfinite(scores).all():
+        raise UsageError(
+            "Weights that are not finite cannot be ranked. Received: "
+            f"{name} with NaN or infinity. Take weights from before training "
+            "diverged, and a lower learning rate."
+        )
+    return scores
+
+
+def is_of_this_run(other, own) -> bool:
+    """Tells whether another callback is of the same run of `fit`.
+
+    Args:
+        other: it, or None when it is gone.
+        own: the one that asks.
+
+    Returns:
+        Whether both were given the same parameters by `fit`.
+    """
+    return other not in (None, own) and other.params is own.params
+
+
 class _Masked:
     """A constraint: another one first, then zeros."""
 
-    def __init__(self, mask: keras.Variable, inner):
-        self.mask, self.inner = mask, inner
+    def __init__(self, mask: keras.Variable, inner, owner):
+        self.mask, self.inner, self.owner = mask, inner, owner
 
     def __call__(self, variable):
         value = variable if self.inner is None else self.inner(variable)

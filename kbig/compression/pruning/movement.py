@@ -1,6 +1,7 @@
 """Scores of movement pruning: whether weights move away from zero."""
 
 import os
+import weakref
 from collections.abc import Mapping
 
 import keras
@@ -8,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kbig.compression.pruning.masked import finite
+from kbig.compression.pruning.masked import is_of_this_run
 from kbig.compression.pruning.targets import Kernel
 from kbig.errors import UsageError
 
@@ -21,14 +24,21 @@ class Movement:
 
     Args:
         kernels: to score. Make this in the scope of the model's strategy.
+        owner: the callback that prunes by them.
         state: what `save` wrote, to go on from.
 
     Reference:
      - [Sanh et al., 2020](https://arxiv.org/abs/2005.07683)
     """
 
-    def __init__(self, kernels: list[Kernel], state: Mapping | None = None):
+    def __init__(
+        self,
+        kernels: list[Kernel],
+        owner: keras.callbacks.Callback,
+        state: Mapping | None = None,
+    ):
         self._kernels = kernels
+        self._owner = weakref.ref(owner)
         # Each replica adds up its own; the sum over all is read.
         self._scores = [
             keras.Variable(
@@ -45,7 +55,7 @@ class Movement:
             keras.Variable(
                 np.zeros(k.variable.shape, np.float32),
                 trainable=False,
-                dtype="float32",
+                dtype=k.variable.dtype,
                 name="removed",
             )
             for k in kernels
@@ -54,8 +64,25 @@ class Movement:
         if state is not None:
             self._restore(state)
 
+    def check_free(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Raises where another callback of this run reads the gradients.
+
+        Raises:
+            UsageError: one does.
+        """
+        other = getattr(vars(optimizer).get("apply"), "movement", None)
+        if other and is_of_this_run(other._owner(), self._owner()):
+            raise UsageError(
+                "Gradients are read by one Pruner at a time. Received: two "
+                'with method="movement". Pass one, with a mapping of name '
+                "patterns to sparsities."
+            )
+
     def attach(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Has the optimizer hand over its gradients first."""
+        left = getattr(vars(optimizer).get("apply"), "movement", None)
+        if left is not None:  # By a run that was interrupted.
+            left.detach()
         apply = optimizer.apply
         places = {id(k.variable): n for n, k in enumerate(self._kernels)}
 
@@ -68,18 +95,25 @@ class Movement:
                     self._add(places[id(variable)], gradient)
             return apply(grads, trainable_variables)
 
+        scored.movement = self
         optimizer.apply = scored
         self._optimizer = optimizer
 
     def detach(self) -> None:
         """Gives the optimizer back its own method."""
-        if self._optimizer is not None:
-            del self._optimizer.apply
-            self._optimizer = None
+        optimizer, self._optimizer = self._optimizer, None
+        held = vars(optimizer).get("apply") if optimizer is not None else None
+        if getattr(held, "movement", None) is self:
+            del optimizer.apply
 
     def scores(self, number: int) -> np.ndarray:
-        """What a kernel's weights have come to: float32 of its shape."""
-        return np.asarray(ops.convert_to_numpy(self._scores[number]))
+        """What a kernel's weights have come to: float32 of its shape.
+
+        Raises:
+            UsageError: one is not finite.
+        """
+        scores = np.asarray(ops.convert_to_numpy(self._scores[number]))
+        return finite(scores, f"the gradient of {self._kernels[number].name}")
 
     def exchange(self, number: int, weight: np.ndarray, mask: np.ndarray):
         """Puts what is removed aside, and takes back what returns.
@@ -92,16 +126,19 @@ class Movement:
         Returns:
             The new value.
         """
-        whole = weight + self._removed[number].numpy()
-        self._removed[number].assign(np.where(mask, 0, whole))
-        return np.where(mask, whole, 0)
+        removed = np.asarray(ops.convert_to_numpy(self._removed[number]))
+        whole = np.where(removed != 0, removed, weight)
+        zero = whole.dtype.type(0)
+        self._removed[number].assign(np.where(mask, zero, whole))
+        return np.where(mask, whole, zero)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes all that it knows into an .npz file."""
         arrays = {}
         for number, removed in enumerate(self._removed):
             arrays[f"scores_{number}"] = self.scores(number)
-            arrays[f"removed_{number}"] = removed.numpy()
+            value = ops.convert_to_numpy(removed)
+            arrays[f"removed_{number}"] = np.asarray(value, np.float64)
         with open(path, "wb") as file:
             np.savez(file, **arrays)
 
@@ -123,5 +160,5 @@ class Movement:
     def _add(self, number: int, gradient) -> None:
         gradient = ops.cast(tf.convert_to_tensor(gradient), "float32")
         weight = ops.cast(self._kernels[number].variable, "float32")
-        whole = weight + self._removed[number]
+        whole = weight + ops.cast(self._removed[number], "float32")
         self._scores[number].assign_sub(gradient * whole)

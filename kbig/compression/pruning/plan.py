@@ -42,7 +42,7 @@ class Request:
         """Finds the kernels of a model.
 
         Returns:
-            Kernels, the number or schedule of each, and by layer why others
+            Kernels, the number or schedule of each, and by name why others
             are left alone.
 
         Raises:
@@ -52,7 +52,7 @@ class Request:
         kernels, left_alone = targets.find(model, self.embeddings)
         if self.names is None:
             left_alone |= self._obstacles(kernels)
-            kernels = [k for k in kernels if k.layer not in left_alone]
+            kernels = [k for k in kernels if k.name not in left_alone]
         if not kernels:
             reasons = "; ".join(f"{k}: {v}" for k, v in left_alone.items())
             raise UsageError(
@@ -66,7 +66,7 @@ class Request:
         named = [k for k in kernels if is_meant(k.layer, self.sparsity)]
         self._check_holds(named)
         left_alone |= {
-            kernel.layer: "was not named"
+            kernel.name: "was not named"
             for kernel in kernels
             if kernel not in named
         }
@@ -109,19 +109,20 @@ class Request:
 
     def _obstacles(self, kernels) -> dict[str, str]:
         found = {
-            k.layer: self.pattern.obstacle(*k.shape, k.run) for k in kernels
+            k.name: self.pattern.obstacle(*k.shape, k.run) for k in kernels
         }
         return {
-            layer: f"cannot hold {self.pattern}: {why}"
-            for layer, why in found.items()
+            name: f"cannot hold {self.pattern}: {why}"
+            for name, why in found.items()
             if why
         }
 
     def _check_holds(self, kernels) -> None:
-        for layer, why in self._obstacles(kernels).items():
+        for name, why in self._obstacles(kernels).items():
             raise UsageError(
-                f"{layer} {why}. Received: pattern={str(self.pattern)!r}. "
-                "Leave it out of the name patterns, or pass another pattern."
+                f"{name} {why}. Received: pattern={str(self.pattern)!r}. "
+                "Leave its layer out of the name patterns, or pass another "
+                "pattern."
             )
 
 

@@ -12,12 +12,12 @@ from keras import ops
 from kbig.compression.pruning.masked import MaskedWeights
 from kbig.compression.pruning.movement import Movement
 from kbig.compression.pruning.plan import Sparsity
-from kbig.compression.pruning.plan import due_updates
 from kbig.compression.pruning.plan import request
 from kbig.compression.pruning.report import PruningReport
 from kbig.compression.pruning.report import measured
 from kbig.compression.pruning.report import report_of
-from kbig.compression.pruning.schedules import run_of
+from kbig.compression.pruning.standing import Run
+from kbig.compression.pruning.standing import standing
 from kbig.errors import UsageError
 
 
@@ -35,8 +35,9 @@ class Pruner(keras.callbacks.Callback):
     they are more than it shall have: a run that was interrupted, saved and
     loaded goes on with what it had removed.
 
-    Place it before callbacks that save or evaluate. A callback that keeps the
-    best of all epochs may keep one from before anything was removed.
+    Place it after callbacks that put weights back, such as `EarlyStopping`
+    with `restore_best_weights`: the best of all epochs may be one from before
+    anything was removed, and this warns of it.
 
     Args:
         sparsity: the share of each kernel to remove, in [0, 1), spread over
@@ -62,8 +63,9 @@ class Pruner(keras.callbacks.Callback):
     Raises:
         UsageError: an argument is out of its range; in `fit`, before the
             first step and with the model as it was: the model is not built,
-            a pattern matches nothing, a kernel cannot hold the pattern, or a
-            schedule ends after the run.
+            a pattern matches nothing, a kernel cannot hold the pattern, a
+            schedule ends after the run or ended before it, another Pruner
+            prunes the same weights, or a weight is not finite.
 
     Example:
     ```python
@@ -167,7 +169,7 @@ class Pruner(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Forgets a run that was interrupted."""
-        self._end()
+        self.detach()
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begins with the first epoch of a run."""
@@ -197,7 +199,7 @@ class Pruner(keras.callbacks.Callback):
         if not self._is_running:
             return
         self._weights.hold(self.model.optimizer)
-        self._end()
+        self.detach()
         if self._due:
             warnings.warn(
                 f"Training stopped at step {self._step()}, before the last "
@@ -205,33 +207,30 @@ class Pruner(keras.callbacks.Callback):
                 "report says what sparsity was reached.",
                 stacklevel=2,
             )
+        numbers = range(len(self._kernels))
+        if not all(self._weights.is_held(number) for number in numbers):
+            warnings.warn(
+                "A callback has put back weights that were removed, such as "
+                "`EarlyStopping` with `restore_best_weights`. The report says "
+                "what sparsity is left.",
+                stacklevel=2,
+            )
 
-    def _begin(self, epoch: int) -> None:
-        """Checks everything, then makes the masks part of the step."""
-        kernels, sparsities, left_alone = self._request.choose(self.model)
-        start = self._step()
-        due = due_updates(sparsities, *self._run(epoch, start))
-        self._check_scores(due[0][0] if due else start, start)
-        with self.model.distribute_strategy.scope():
-            weights = MaskedWeights(kernels)
-            movement = None
-            if self.method == "movement":
-                movement = Movement(kernels, self._loaded)
-        self._kernels, self._left_alone = kernels, left_alone
-        self._weights, self._movement = weights, movement
-        self._targets = {n: s for _, now in due for n, s in now.items()}
-        for number, target in self._targets.items():
-            weights.keep_zeros(number, target)
-        weights.attach()
-        if movement is not None:
-            movement.attach(_inner(self.model.optimizer))
-        # Steps that were traced before know of no constraint.
-        self.model.make_train_function(force=True)
-        self._due = [(step, now) for step, now in due if step >= start]
-        self._is_running = True
-        self._update()
+    def detach(self) -> None:
+        """Lets go of a model, whose zeros then are weights like others.
 
-    def _end(self) -> None:
+        A run that ends does so by itself. After one that was interrupted by
+        an error, weights are held at zero until this is called, or until the
+        next run with a Pruner begins.
+
+        Example:
+        ```python
+        try:
+            model.fit(x, y, callbacks=[pruner])
+        except KeyboardInterrupt:
+            pruner.detach()
+        ```
+        """
         if self._is_running:
             self._weights.detach()
             if self._movement is not None:
@@ -239,16 +238,35 @@ class Pruner(keras.callbacks.Callback):
             self.model.train_function = None
         self._is_running = False
 
-    def _run(self, epoch: int, start: int) -> tuple[int, int]:
-        steps = self.params.get("steps")
-        if not steps:
-            raise UsageError(
-                "`fit` must know how many steps an epoch has, to prune over "
-                f"the run. Received: steps_per_epoch={steps}. Pass "
-                "`steps_per_epoch`."
-            )
-        batches = _inner(self.model.optimizer).gradient_accumulation_steps or 1
-        return run_of(start, epoch, self.params["epochs"], steps, batches)
+    def _begin(self, epoch: int) -> None:
+        """Checks everything, then makes the masks part of the step."""
+        kernels, sparsities, left_alone = self._request.choose(self.model)
+        optimizer = _inner(self.model.optimizer)
+        run = Run.of(self.params, epoch, optimizer)
+        with self.model.distribute_strategy.scope():
+            weights = MaskedWeights(kernels, self)
+            movement = None
+            if self.method == "movement":
+                movement = Movement(kernels, self, self._loaded)
+                movement.check_free(optimizer)
+        weights.check_free()
+        magnitudes = {n: weights.magnitude(n) for n in range(len(kernels))}
+        stand = standing(self._request, kernels, sparsities, magnitudes, run)
+        if movement is not None and self._loaded is None:
+            stand.check_is_new(run)
+        self._kernels, self._left_alone = kernels, left_alone
+        self._weights, self._movement = weights, movement
+        self._due, self._targets = stand.due, stand.targets
+        self._loaded = None
+        for number, mask in stand.masks.items():
+            weights.assign(number, mask, weights.value(number))
+        weights.attach()
+        if movement is not None:
+            movement.attach(optimizer)
+        # Steps that were traced before know of no constraint.
+        self.model.make_train_function(force=True)
+        self._is_running = True
+        self._update()
 
     def _update(self) -> None:
         """Does what has come due."""
@@ -269,21 +287,11 @@ class Pruner(keras.callbacks.Callback):
 
     def _scores(self, number: int) -> np.ndarray:
         if self._movement is None:
-            return np.abs(self._weights.value(number))
+            return self._weights.magnitude(number)
         return self._movement.scores(number)
 
     def _step(self) -> int:
         return int(ops.convert_to_numpy(self.model.optimizer.iterations))
-
-    def _check_scores(self, first: int, start: int) -> None:
-        is_resumed = self.method == "movement" and start > first
-        if is_resumed and self._loaded is None:
-            raise UsageError(
-                "Movement pruning that goes on needs the scores it had. "
-                f"Received: a schedule that began at step {first}, at step "
-                f"{start} of the optimizer. Call `load_state` with what "
-                "`save_state` wrote, or compile the model anew."
-            )
 
     def _check_has_begun(self, what: str) -> None:
         if self._weights is None:

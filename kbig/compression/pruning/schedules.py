@@ -40,6 +40,22 @@ class PolynomialSparsity:
     frequency: int = 1
     power: int = 3
 
+    def __post_init__(self):
+        """Checks the numbers.
+
+        Raises:
+            UsageError: the sparsity is outside [0, 1), the end before the
+                beginning, or the frequency below 1.
+        """
+        check_sparsity(self.final_sparsity, "final_sparsity")
+        if self.begin_step > self.end_step or self.frequency < 1:
+            raise UsageError(
+                "A schedule goes from a step to one that is not before it, "
+                "with updates every so many steps. Received: "
+                f"begin_step={self.begin_step}, end_step={self.end_step}, "
+                f"frequency={self.frequency}."
+            )
+
     def __call__(self, step: int) -> tuple[bool, float]:
         """Whether to update at a step, and the sparsity then."""
         done = float(step >= self.end_step)
@@ -154,7 +170,10 @@ def updates(schedule: Callable, last: int) -> list[tuple[int, float]]:
             f"{schedule!r} for a run until step {last} of the optimizer. Pass "
             "one that returns True at some of its steps."
         )
-    return [(step, sparsity_at(schedule, step)) for step in due]
+    found = [(step, sparsity_at(schedule, step)) for step in due]
+    for _, sparsity in found:
+        check_sparsity(sparsity, "sparsity of the schedule")
+    return found
 
 
 def check_sparsity(sparsity: float, name: str = "sparsity") -> float:

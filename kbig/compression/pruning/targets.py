@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -15,8 +16,9 @@ class Kernel:
     """A weight as a matrix of inputs and outputs.
 
     Args:
-        layer: path of its layer, as "transformer_layer_0/query".
-        name: path of the weight.
+        layer: names of the layers that lead to its own, and that one's, as
+            "transformer_layer_0/self_attention_layer/query".
+        name: these, and the weight's, as "hidden_0/kernel".
         variable: the weight.
         order: its axes, those of the inputs first.
         inputs: how many of the axes are of the inputs.
@@ -94,7 +96,7 @@ def find(
         embeddings: whether embeddings are among it.
 
     Returns:
-        The kernels, each once, and by layer why others are left alone.
+        The kernels, each once, and by name why others are left alone.
 
     Raises:
         UsageError: the model is not built.
@@ -112,20 +114,31 @@ def find(
             f"{model.name!r}. Give it an Input, or call it on a batch."
         )
     kernels, left_alone, seen = [], {}, set()
-    for layer in model._flatten_layers():
-        for kernel in _kernels(layer, embeddings, f"{model.name}/"):
+    for path, layer in _layers(model, ""):
+        for kernel in _kernels(layer, embeddings, path):
             if id(kernel.variable) in seen:
                 continue
             seen.add(id(kernel.variable))
             reason = _obstacle(layer, kernel.variable)
             if reason:
-                left_alone[kernel.layer] = reason
+                left_alone[kernel.name] = reason
             else:
                 kernels.append(kernel)
     return kernels, left_alone
 
 
-def _kernels(layer, embeddings: bool, prefix: str) -> list[Kernel]:
+def _layers(holder, prefix: str) -> Iterator[tuple[str, keras.Layer]]:
+    """All layers, by the names of those that lead to them."""
+    if isinstance(holder, keras.Model):
+        children = holder.layers
+    else:
+        children = holder._flatten_layers(recursive=False, include_self=False)
+    for child in children:
+        yield f"{prefix}{child.name}", child
+        yield from _layers(child, f"{prefix}{child.name}/")
+
+
+def _kernels(layer, embeddings: bool, path: str) -> list[Kernel]:
     table = {**_KERNELS, **(_TABLES if embeddings else {})}
     found = []
     for kind in type(layer).__mro__:
@@ -136,9 +149,7 @@ def _kernels(layer, embeddings: bool, prefix: str) -> list[Kernel]:
             if not isinstance(variable, keras.Variable):
                 variable = getattr(layer, attribute)
             order, inputs = axes(len(variable.shape), layer)
-            # Only a Sequential is part of its weights' paths.
-            name = variable.path.removeprefix(prefix)
-            path = name.rpartition("/")[0] or layer.name
+            name = f"{path}/{variable.name}"
             run = variable.shape[order[inputs - 1]] if inputs else 1
             found.append(Kernel(path, name, variable, order, inputs, run))
     return found

@@ -227,7 +227,7 @@ def test_a_sparsity_by_name():
     assert zeros(first) == 0
     check_sparse([second], 0.9)
     check_sparse([last], 0.5)
-    assert pruner.report().left_alone == {"first": "was not named"}
+    assert pruner.report().left_alone == {"first/kernel": "was not named"}
 
 
 def test_schedules_of_tfmot_as_they_are():

@@ -102,7 +102,7 @@ def test_a_schedule_that_never_prunes():
 def test_nothing_to_prune():
     model = mlp()
     model.trainable = False
-    check_refused(compiled(model), Pruner(0.5), "first: is not trained")
+    check_refused(compiled(model), Pruner(0.5), "first/kernel: is not trained")
 
 
 def test_a_run_of_unknown_length():

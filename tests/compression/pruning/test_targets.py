@@ -72,8 +72,8 @@ def test_what_is_not_trained_is_left_alone_and_said():
     model.get_layer("lora").enable_lora(2)
     found, left_alone = find(model)
     assert [k.layer for k in found] == ["plain"]
-    assert set(left_alone) == {"frozen", "lora"}
-    assert "merge" in left_alone["lora"]
+    assert set(left_alone) == {"frozen/kernel", "lora/kernel"}
+    assert "merge" in left_alone["lora/kernel"]
 
 
 @pytest.mark.parametrize(
