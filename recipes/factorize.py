@@ -7,7 +7,7 @@ kbig factorize --from runs/topics --parameters 0.5 --layers 'feedforward_*'
 prune, shrink and factorize made of it. Dense layers, embeddings and the
 projections of an encoder are replaced where that saves parameters. What comes
 of it is trained on, on the run's own data; trained beside it for as long, and
-printed with it: the original.
+printed with it: the original. That takes about as long as the run itself did.
 """
 
 import dataclasses
