@@ -1,10 +1,13 @@
 """Builds a model again with thin layers in the place of whole ones."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import keras
 from keras.src.saving.serialization_lib import ObjectSharingScope
 
+from kbig.compression.again import built_again
+from kbig.compression.again import serialized
 from kbig.compression.low_rank.kinds import fill
 from kbig.compression.low_rank.kinds import kind_of
 from kbig.compression.low_rank.layers import FactorizedEmbedding
@@ -14,6 +17,9 @@ from kbig.compression.low_rank.sites import is_plain_encoder
 from kbig.compression.low_rank.sites import own_variables
 from kbig.compression.low_rank.sites import parameters_of
 from kbig.errors import UsageError
+
+# What a model's configuration says of a layer beside what the layer says.
+_OF_THE_GRAPH = ("name", "inbound_nodes")
 
 
 def factorized(
@@ -33,18 +39,15 @@ def factorized(
     Raises:
         UsageError: what Keras makes of the configuration has others.
     """
-    own_classes = {type(x).__name__: type(x) for x in model._flatten_layers()}
+    makers: dict = {}
     # The scopes keep tied weights tied, as when a file is saved and loaded.
     with ObjectSharingScope():
-        config = keras.saving.serialize_keras_object(model)
+        config = serialized(model)
     config.pop("compile_config", None)
-    config = _thinned(config, model, "", ranks)
+    config = _thinned(config, model, "", ranks, makers)
     with ObjectSharingScope():
         copy = keras.saving.deserialize_keras_object(
-            config,
-            custom_objects=own_classes,
-            # Its own code, of this process: nothing comes from a file.
-            safe_mode=False,
+            config, custom_objects=makers, safe_mode=False
         )
     if parameters_of(copy) != parameters:
         raise UsageError(
@@ -58,23 +61,53 @@ def factorized(
     return copy
 
 
-def _thinned(config, model, prefix, ranks) -> dict:
+@dataclasses.dataclass(frozen=True)
+class _Maker:
+    """Stands in for the class of one layer, which Keras need not find."""
+
+    layer: keras.Layer
+    config: dict
+
+    def from_config(self, _) -> keras.Layer:
+        return built_again(self.layer, self.config)
+
+
+def _thinned(config, model, prefix, ranks, makers) -> dict:
     """Changes the configuration of a model, and of the models in it."""
     layers = {layer.name: layer for layer in model.layers}
     new = []
     for old in config["config"]["layers"]:
         name = old["config"]["name"]
         layer, path = layers.get(name), f"{prefix}{name}"
-        if layer is not None and is_open(layer):
-            new.append(_thinned(old, layer, f"{path}/", ranks))
+        if layer is None:
+            new.append(old)
+        elif is_open(layer):
+            new.append(_thinned(old, layer, f"{path}/", ranks, makers))
         elif path in ranks:
             first_name = _first_name(name, layers)
-            new += _thin_configs(old, layer, ranks[path], first_name)
-        elif layer is not None and is_plain_encoder(layer):
-            new.append(_thin_encoder(old, _below(path, ranks)))
+            thin = _thin_configs(old, layer, ranks[path], first_name)
+            new += [_made(x, layer, makers) for x in thin]
+        elif is_plain_encoder(layer):
+            thin = _thin_encoder(old, _below(path, ranks))
+            new.append(_made(thin, layer, makers))
         else:
-            new.append(old)
-    return {**config, "config": {**config["config"], "layers": new}}
+            new.append(_made(old, layer, makers))
+    changed = {**config, "config": {**config["config"], "layers": new}}
+    return {**changed, **_known_as(type(model), makers)}
+
+
+def _made(config: dict, layer, makers: dict) -> dict:
+    """Lets a layer be built by itself: others may use its classes' names."""
+    outside = {x: config[x] for x in _OF_THE_GRAPH if x in config}
+    inside = {x: y for x, y in config.items() if x not in outside}
+    known = _known_as(_Maker(layer, inside), makers)
+    return {**known, "config": {"name": config["config"]["name"]}, **outside}
+
+
+def _known_as(maker, makers: dict) -> dict:
+    key = f"kbig>{len(makers)}"
+    makers[key] = maker
+    return {"module": None, "class_name": key, "registered_name": key}
 
 
 def _first_name(name: str, taken) -> str:

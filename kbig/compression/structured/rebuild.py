@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import inspect
 from collections.abc import Callable
 from collections.abc import Mapping
 
@@ -10,11 +9,12 @@ import keras
 import numpy as np
 from keras.src.saving.serialization_lib import ObjectSharingScope
 
+from kbig.compression.again import built_again
+from kbig.compression.again import serialized
 from kbig.compression.structured.backbone import backbone_like
 from kbig.compression.structured.graph import graph_of
 from kbig.compression.structured.graph import nodes_of
 from kbig.compression.structured.narrow_encoder import narrowed
-from kbig.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ class _Builder:
         self._copies: dict = {}
         # Serialized all at once, so that what two layers share stays shared.
         with ObjectSharingScope():
-            configs = {id(x): _serialized(x) for x in leaves}
+            configs = {id(x): serialized(x) for x in leaves}
         # Only now: a layer that turns up again is marked in its first config.
         self._configs = {
             key: _without_build_shapes(x) for key, x in configs.items()
@@ -159,15 +159,7 @@ class _Builder:
                 _set(config["config"], entry, size)
         if key in self._edits.names:
             config["config"]["name"] = self._edits.names[key]
-        try:
-            # The objects come from this very process, functions included.
-            return keras.saving.deserialize_keras_object(
-                config,
-                custom_objects=_own_objects(operation),
-                safe_mode=False,
-            )
-        except (TypeError, ValueError) as error:
-            raise _cannot_be_built(operation, error) from error
+        return built_again(operation, config)
 
     def _adopt(self, model, backbone) -> None:
         """Takes the layers of a ready backbone for copies of the model's."""
@@ -203,22 +195,6 @@ def _leaves(model):
             yield from _leaves(operation)
 
 
-def _serialized(operation) -> dict:
-    try:
-        return keras.saving.serialize_keras_object(operation)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise _cannot_be_built(operation, error) from error
-
-
-def _cannot_be_built(operation, error) -> UsageError:
-    first = next(iter(str(error).splitlines()), "")
-    return UsageError(
-        f"The layer {operation.name} cannot be built again from its "
-        f"configuration. Received: a {type(operation).__name__}; {first} "
-        "Give its class a `get_config`, and functions names."
-    )
-
-
 def _without_build_shapes(config):
     """Lets layers find their shapes when they are called."""
     if isinstance(config, dict):
@@ -239,17 +215,3 @@ def _set(config, entry: tuple, size: int) -> None:
             config[key] = list(config[key])
         config = config[key]
     config[last] = size
-
-
-def _own_objects(operation) -> dict:
-    """What Keras does not know by name: classes and functions of the user."""
-    found = {}
-    if not isinstance(operation, keras.Layer):
-        return found
-    for layer in operation._flatten_layers():
-        values = [x for x in vars(layer).values() if inspect.isfunction(x)]
-        for value in (type(layer), *values):
-            is_method = hasattr(keras.Layer, value.__name__)
-            if not is_method and not value.__module__.startswith("keras."):
-                found[value.__name__] = value
-    return found
