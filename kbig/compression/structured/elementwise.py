@@ -52,6 +52,15 @@ def unary(call: Call) -> list[Flow]:
     return [Flow(shape, call.flow.units) for shape in call.shapes]
 
 
+def dropout(call: Call) -> list[Flow]:
+    """The shape of its noise may count units."""
+    flow, shape = call.flow, call.layer.noise_shape or ()
+    has_units = [flow.units[axis] is not None for axis in range(len(shape))]
+    if any(x and n not in (None, 1) for x, n in zip(has_units, shape)):
+        return call.whole("whose noise_shape counts the units")
+    return unary(call)
+
+
 def activation(call: Call) -> list[Flow]:
     """An `Activation` layer, whose function may couple units."""
     flow = call.flow

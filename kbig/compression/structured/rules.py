@@ -85,8 +85,6 @@ _RULES: dict[Rule, tuple] = {
     attention.encoder: (keras_hub.layers.TransformerEncoder, NarrowEncoder),
     elementwise.unary: (
         _L.ActivityRegularization,
-        _L.AlphaDropout,
-        _L.Dropout,
         _L.ELU,
         _L.GaussianDropout,
         _L.GaussianNoise,
@@ -97,6 +95,7 @@ _RULES: dict[Rule, tuple] = {
         _L.SpatialDropout2D,
         _L.SpatialDropout3D,
     ),
+    elementwise.dropout: (_L.AlphaDropout, _L.Dropout),
     elementwise.activation: (_L.Activation,),
     elementwise.prelu: (_L.PReLU,),
     elementwise.softmax: (_L.Softmax,),

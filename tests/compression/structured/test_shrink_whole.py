@@ -10,6 +10,7 @@ from kbig import compression
 from tests.compression.structured.silence import check_exact
 from tests.compression.structured.test_shrink_graphs import GENERATOR
 from tests.compression.structured.test_shrink_graphs import IMAGES
+from tests.compression.structured.test_shrink_graphs import SEQUENCES
 from tests.compression.structured.test_shrink_graphs import VECTORS
 from tests.compression.structured.test_shrink_graphs import functional
 
@@ -44,6 +45,12 @@ def input_adder(x):
     return layers.Dense(2)(layers.Dense(4, name="free")(y))
 
 
+def noise_reader(x):
+    y = layers.Dense(6, name="read")(x)
+    y = layers.Dropout(0.5, noise_shape=(None, 6))(y)
+    return layers.Dense(2)(layers.Dense(4, name="free")(y))
+
+
 def matrix_product(x):
     y = layers.Dense(6, name="read")(x)
     y = ops.matmul(y, np.ones((6, 3), "float32"))
@@ -75,6 +82,7 @@ WHOLE = {
     "norm": (norm_reader, "normalization couples"),
     "activation": (custom_activation, "may couple units"),
     "input": (input_adder, "never removed"),
+    "noise": (noise_reader, "noise_shape counts the units"),
     "product": (matrix_product, "operation without a rule"),
     "constant": (constant_adder, "never removed"),
     "subclassed": (subclassed_reader, "Reversed, without a rule"),
@@ -136,6 +144,18 @@ def test_a_mask_beside_the_input():
     model = keras.Model(x, layers.Dense(2)(y))
     plan, _ = check_exact(model, GENERATOR.integers(0, 9, (3, 4)))
     assert len(plan.groups) == 2
+
+
+def test_noise_that_a_sequence_shares_counts_no_units():
+    def build(x):
+        x = layers.Dense(6, name="hidden")(x)
+        x = layers.Dropout(0.5, noise_shape=(None, 1, None))(x)
+        return layers.Dense(2)(layers.GlobalAveragePooling1D()(x))
+
+    plan, smaller = check_exact(functional(SEQUENCES, build), SEQUENCES)
+    assert [x.units_after for x in plan.groups] == [3]
+    smaller.compile("sgd", "mse")
+    smaller.fit(SEQUENCES, np.zeros((len(SEQUENCES), 2)), verbose=0)
 
 
 def test_grouped_convolutions_are_kept_whole():
