@@ -157,6 +157,7 @@ class _Builder:
             config = narrowed(config, operation, sizes)
             for entry, size in sizes.items():
                 _set(config["config"], entry, size)
+            config = _without_fixed_initializers(config)
         if key in self._edits.names:
             config["config"]["name"] = self._edits.names[key]
         return built_again(operation, config)
@@ -206,6 +207,36 @@ def _without_build_shapes(config):
     if isinstance(config, list):
         return [_without_build_shapes(x) for x in config]
     return config
+
+
+def _without_fixed_initializers(config):
+    """Replaces initializers that may hold arrays of the old shape.
+
+    The weights are assigned anyway.
+    """
+    if isinstance(config, dict):
+        return {
+            key: "zeros"
+            if key.endswith("_initializer") and not _fits_any_shape(value)
+            else _without_fixed_initializers(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, list):
+        return [_without_fixed_initializers(x) for x in config]
+    return config
+
+
+def _fits_any_shape(initializer) -> bool:
+    if not isinstance(initializer, dict):
+        return initializer is None
+    value = initializer.get("config")
+    is_own = initializer.get("module") == "keras.initializers"
+    scalars = (bool, int, float, str, type(None))
+    return (
+        is_own
+        and isinstance(value, dict)
+        and all(isinstance(x, scalars) for x in value.values())
+    )
 
 
 def _set(config, entry: tuple, size: int) -> None:

@@ -290,3 +290,23 @@ def test_both_directions_lose_the_same_units():
     assert group.layers == ("lstm_0/forward_lstm_0", "lstm_0/backward_lstm_0")
     assert group.units == 6
     assert group.kept[0] == group.kept[1]
+
+
+def test_initializers_that_hold_arrays_of_the_old_shape():
+    def fixed(shape, dtype=None):
+        return ops.ones((4, 6), dtype)
+
+    table = GENERATOR.normal(size=(9, 4))
+    start = keras.initializers.Constant(table)
+    x = keras.Input((4,), dtype="int32")
+    y = layers.Embedding(9, 4, embeddings_initializer=start, name="tokens")(x)
+    y = layers.Dense(6, kernel_initializer=fixed, name="hidden")(y)
+    model = keras.Model(x, layers.Dense(2)(layers.GlobalMaxPooling1D()(y)))
+    inputs = GENERATOR.integers(0, 9, (3, 4))
+    plan, smaller = check_exact(model, inputs)
+    assert [x.units_after for x in plan.groups] == [2, 3]
+    hidden = smaller.get_layer("hidden")
+    # What fits any shape stays as it was.
+    assert isinstance(hidden.bias_initializer, keras.initializers.Zeros)
+    last = smaller.layers[-1].kernel_initializer
+    assert isinstance(last, keras.initializers.GlorotUniform)
