@@ -27,8 +27,20 @@ def encoders_of(model: keras.Model) -> list[keras.Layer]:
     Args:
         model: any model.
     """
-    kind = keras_hub.layers.TransformerEncoder
-    return [x for x in model._flatten_layers() if isinstance(x, kind)]
+    found: dict[int, keras.Layer] = {}
+    _add_encoders(model, found)
+    return list(found.values())
+
+
+def _add_encoders(layer, found) -> None:
+    if isinstance(layer, keras_hub.layers.TransformerEncoder):
+        found[id(layer)] = layer
+        return
+    # `_flatten_layers` as a whole would turn the order in models around.
+    is_model = isinstance(layer, keras.Model)
+    inner = layer._flatten_layers(include_self=False, recursive=False)
+    for each in layer.layers if is_model else inner:
+        _add_encoders(each, found)
 
 
 def backbone_like(model, edits) -> keras_hub.models.BertBackbone | None:

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 
 from kbig.compression.structured.backbone import encoders_of
+from kbig.compression.structured.graph import graph_of
+from kbig.compression.structured.graph import nodes_of
 from kbig.compression.structured.rebuild import Edits
 from kbig.errors import UsageError
 
@@ -52,6 +54,46 @@ def kept_layers(encoder_layers: int | Sequence[int], total: int) -> list[int]:
         f"from 0 to {total - 1}: the model has {total} encoder layers. "
         f"Received: encoder_layers={encoder_layers!r}. Pass fewer."
     )
+
+
+def check_chain(model: keras.Model, encoder_layers) -> None:
+    """Raises unless each encoder layer reads what the one before it made.
+
+    Args:
+        model: with `TransformerEncoder` layers.
+        encoder_layers: as of `plan_shrink`.
+
+    Raises:
+        UsageError: some are beside each other, as in two towers.
+    """
+    encoders, before = encoders_of(model), {}
+    graph = graph_of(model)
+    _follow(graph, [frozenset()] * len(graph.inputs), before)
+    for first, second in zip(encoders, encoders[1:]):
+        if id(first) not in before.get(id(second), ()):
+            raise UsageError(
+                "`encoder_layers` counts along one chain, in which each "
+                "encoder layer comes after the one before it. Received: "
+                f"encoder_layers={encoder_layers!r} for a model in which "
+                f"{second.name} does not read {first.name}. Leave it out, or "
+                "cut each tower by itself, as a model of its own."
+            )
+
+
+def _follow(graph, given, before) -> list[frozenset]:
+    """Notes what each layer comes after; returns what the outputs do."""
+    flows = dict(zip(map(id, graph.inputs), given))
+    for node in nodes_of(graph):
+        operation = node.operation
+        read = frozenset().union(*(flows[id(x)] for x in node.input_tensors))
+        inner = graph_of(operation)
+        if inner is not None:
+            made = _follow(inner, [read] * len(inner.inputs), before)
+        else:
+            made = [read | {id(operation)}] * len(node.outputs)
+            before[id(operation)] = read | before.get(id(operation), read)
+        flows.update(zip(map(id, node.outputs), made))
+    return [flows[id(x)] for x in graph.outputs]
 
 
 def without_layers(model: keras.Model, kept: Sequence[int]) -> Edits:

@@ -9,6 +9,7 @@ import keras
 
 from kbig.compression.structured.amounts import amount_of
 from kbig.compression.structured.backbone import encoders_of
+from kbig.compression.structured.depth import check_chain
 from kbig.compression.structured.depth import kept_layers
 from kbig.compression.structured.depth import without_layers
 from kbig.compression.structured.importance import check_importance
@@ -68,8 +69,9 @@ def plan_shrink(
         batches: of `(x, y)`, for "taylor".
         loss: for "taylor"; None is what the model was compiled with.
         encoder_layers: how many transformer blocks to keep, evenly spaced
-            from the first to the last; or which, from 0. They are numbered
-            anew, and then shrunk by `keep` or the budget, if any is given.
+            from the first to the last; or which, from 0. All must form one
+            chain. They are numbered anew, and then shrunk by `keep` or the
+            budget, if any is given.
         multiple: what the number of units that stay should be one of, as the
             kernels that run the model take them by 8 or 16 at a time and the
             last ones cost as much as a full load. Groups of fewer than twice
@@ -153,6 +155,7 @@ def shrink(model: keras.Model, *args, **kwargs) -> keras.Model:
 def _cut(model, encoder_layers) -> tuple[Copy, tuple[str, ...]]:
     encoders = encoders_of(model)
     kept = kept_layers(encoder_layers, len(encoders))
+    check_chain(model, encoder_layers)
     cut = edited(model, without_layers(model, kept))
     cut.assign()
     return cut, tuple(encoders[x].name for x in kept)
