@@ -82,6 +82,11 @@ def _convolution(operator) -> int:
     return math.prod(operator.output) * math.prod(operator.input(1)[1:])
 
 
+def _convolution_3d(operator) -> int:
+    # Filters (depth, height, width, inputs, outputs), unlike in two.
+    return math.prod(operator.output) * math.prod(operator.input(1)[:-1])
+
+
 def _depthwise(operator) -> int:
     return math.prod(operator.output) * math.prod(operator.input(1)[1:3])
 
@@ -101,6 +106,7 @@ def _batch_matmul(operator) -> int:
 _PRODUCTS = {
     "FULLY_CONNECTED": _fully_connected,
     "CONV_2D": _convolution,
+    "CONV_3D": _convolution_3d,
     "DEPTHWISE_CONV_2D": _depthwise,
     "TRANSPOSE_CONV": _transposed,
     "BATCH_MATMUL": _batch_matmul,

@@ -78,3 +78,9 @@ def test_a_transposed_convolution(tmp_path):
     layer = keras.layers.Conv2DTranspose(5, 2, strides=2)
     model = keras.Model(inputs, layer(inputs))
     assert flops(model, tmp_path) == 2 * 4 * 4 * 3 * 5 * 2 * 2
+
+
+def test_a_convolution_of_volumes(tmp_path):
+    inputs = keras.Input((4, 8, 8, 2))
+    model = keras.Model(inputs, keras.layers.Conv3D(5, (2, 3, 3))(inputs))
+    assert flops(model, tmp_path) == 2 * 3 * 6 * 6 * 5 * 2 * 3 * 3 * 2
