@@ -51,7 +51,8 @@ def several(argument: str, patterns: str | Iterable[str]) -> tuple[str, ...]:
     several("layers", "conv_*")  # ("conv_*",)
     ```
     """
-    found = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    is_one = isinstance(patterns, str) or not isinstance(patterns, Iterable)
+    found = (patterns,) if is_one else tuple(patterns)
     if not found or not all(isinstance(pattern, str) for pattern in found):
         raise UsageError(
             f"`{argument}` must hold name patterns. Received: "

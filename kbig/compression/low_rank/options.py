@@ -125,7 +125,8 @@ def _check_rank(rank) -> None:
 
 
 def _check_energy(energy) -> None:
-    if not isinstance(energy, numbers.Real) or not 0 < energy <= 1:
+    is_number = isinstance(energy, numbers.Real) and energy is not True
+    if not is_number or not 0 < energy <= 1:
         raise UsageError(
             "`energy` must be a share in (0, 1]. "
             f"Received: energy={energy!r}. Pass 0.9 to begin with."

@@ -30,12 +30,7 @@ def traced(model: keras.Model, free_dimension: int) -> Trace:
     """
     graph = graph_of(model)
     if graph is None:
-        raise UsageError(
-            "`model` must be a Functional or Sequential model that is built: "
-            "only then is it known which layer reads which. Received: "
-            f"model={model!r}. Call it on data first, or build it from "
-            "`keras.Input`."
-        )
+        raise _without_graph(model)
     trace = Trace(free_dimension)
     inputs = [Flow.fixed(x.shape) for x in graph.inputs]
     for output in _run(graph, inputs, trace, ()):
@@ -43,6 +38,22 @@ def traced(model: keras.Model, free_dimension: int) -> Trace:
             if units is not None:
                 trace.units.pin(units, "an output of the model")
     return trace
+
+
+def _without_graph(model) -> UsageError:
+    text = (
+        "`model` must be a Functional or Sequential model that is built: only "
+        f"then is it known which layer reads which. Received: model={model!r}"
+    )
+    if isinstance(model, keras.Sequential) and not model.built:
+        return UsageError(
+            f"{text}, not built. Call it on data first, or give it a "
+            "`keras.Input`."
+        )
+    return UsageError(
+        f"{text} ({type(model).__name__}). Build the same from `keras.Input` "
+        "as `keras.Model(inputs, outputs)`."
+    )
 
 
 def graph_of(model) -> Functional | None:

@@ -48,6 +48,25 @@ def magnitudes(trace: Trace) -> dict[str, np.ndarray]:
     return {path: np.sqrt(x) for path, x in squares.items()}
 
 
+def check_finite(trace: Trace) -> None:
+    """Raises unless every weight that has units is finite.
+
+    Args:
+        trace: of the model.
+
+    Raises:
+        UsageError: there is NaN or infinity in one.
+    """
+    for use in {id(x.variable): x for x in trace.uses}.values():
+        if not np.isfinite(np.asarray(use.variable, "float64")).all():
+            raise UsageError(
+                "A weight of `model` is not finite, so that it says nothing "
+                f"about units. Received: {use.variable.name} of {use.path} "
+                "with NaN or infinity. Take weights from before training "
+                "diverged."
+            )
+
+
 def given(
     sources: Iterable[Source],
     importance: Mapping[str, Sequence[float]] | Callable,
@@ -132,13 +151,15 @@ def taylor(
         trace: of it.
         classes: of its units.
         batches: of `(x, y)` or `(x, y, sample_weight)`.
-        loss: as `compile` takes it; None is what the model was compiled with.
+        loss: of a model with one output, or a function of all of them; None
+            is what it was compiled with.
 
     Returns:
         float64 `(classes,)`.
 
     Raises:
-        UsageError: there is no loss, no batch, or a batch without targets.
+        UsageError: there is no loss, or it is none of one output; no batch,
+            or one without targets; or a gradient is not finite.
 
     Reference:
      - [Molchanov et al., 2019](https://arxiv.org/abs/1906.10771)
@@ -162,6 +183,12 @@ def taylor(
         raise UsageError(
             "Taylor importance needs data. Received: `batches` without a "
             "batch. Pass some of (x, y)."
+        )
+    if not np.isfinite(total).all():
+        raise UsageError(
+            "The loss has no finite gradient, so that it says nothing about "
+            "units. Received: NaN or infinity from `batches`. Check the data "
+            "and the loss."
         )
     return total / count
 
@@ -199,13 +226,35 @@ def _loss(model, loss):
         return lambda x, y, w=None: model.compute_loss(
             x, y, model(x, training=False), w, training=False
         )
-    function = keras.losses.get(loss)
+    function = _one_loss(model, loss)
 
     def mean_loss(x, y, w=None):
         values = function(y, model(x, training=False))
         return keras.ops.mean(values if w is None else values * w)
 
     return mean_loss
+
+
+def _one_loss(model, loss) -> Callable:
+    advice = "Pass one loss, or compile the model with them and leave it out."
+    # A function of the caller's own may take all outputs at once.
+    module = getattr(loss, "__module__", "keras.")
+    if len(model.outputs) != 1 and module.startswith("keras."):
+        raise UsageError(
+            "`loss` is of one output; several outputs have losses that "
+            f"`compile` weighs. Received: loss={loss!r} for a model of "
+            f"{len(model.outputs)} outputs. {advice}"
+        )
+    try:
+        function = keras.losses.get(loss)
+    except (TypeError, ValueError):
+        function = None
+    if not callable(function):
+        raise UsageError(
+            "`loss` must be a function, or a name that Keras knows. "
+            f"Received: loss={loss!r}. {advice}"
+        )
+    return function
 
 
 def check_importance(importance, batches, loss) -> None:

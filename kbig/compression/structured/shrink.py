@@ -67,7 +67,8 @@ def plan_shrink(
             order. Otherwise scores, at least 0, by path of a layer, or what
             gives them for a layer. Units that go together have the mean.
         batches: of `(x, y)`, for "taylor".
-        loss: for "taylor"; None is what the model was compiled with.
+        loss: for "taylor", of a model with one output, or a function of all
+            of them; None is what it was compiled with.
         encoder_layers: how many transformer blocks to keep, evenly spaced
             from the first to the last; or which, from 0. All must form one
             chain. They are numbered anew, and then shrunk by `keep` or the
@@ -84,7 +85,8 @@ def plan_shrink(
 
     Raises:
         UsageError: an argument is out of its range, a pattern matches
-            nothing, a budget cannot be reached, or the model has no graph.
+            nothing, a budget cannot be reached, the model has no graph, or
+            units are judged by weights that are not finite.
 
     Example:
     ```python

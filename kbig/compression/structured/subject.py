@@ -11,6 +11,7 @@ from kbig.compression.names import check_patterns
 from kbig.compression.names import is_meant
 from kbig.compression.structured.graph import traced
 from kbig.compression.structured.importance import averaged
+from kbig.compression.structured.importance import check_finite
 from kbig.compression.structured.importance import given
 from kbig.compression.structured.importance import magnitudes
 from kbig.compression.structured.importance import taylor
@@ -111,8 +112,11 @@ class Subject:
             float64 `(classes,)`; NaN where none is needed.
 
         Raises:
-            UsageError: scores are lacking, or cannot be computed.
+            UsageError: scores are lacking, or cannot be computed, as of
+                weights that are not finite.
         """
+        if isinstance(importance, str):
+            check_finite(self.trace)
         if importance == "taylor":
             return taylor(self.model, self.trace, self.classes, batches, loss)
         if importance == "magnitude":

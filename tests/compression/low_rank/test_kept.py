@@ -52,6 +52,7 @@ MISTAKES = {
     "rank-mapping": (planned(rank={"hidden": 0}), "rank['hidden']=0"),
     "rank-empty": (planned(rank={}), "rank=[]"),
     "energy-zero": (planned(energy=0), "energy=0"),
+    "energy-bool": (planned(energy=True), "energy=True"),
     "energy-large": (planned(energy=1.01), "energy=1.01"),
     "budget-one": (planned(parameters=1.0), "parameters=1.0", "0.5"),
     "budget-negative": (planned(parameters=-5), "parameters=-5"),
@@ -64,6 +65,7 @@ MISTAKES = {
     "budget-met": (planned(parameters=2778), "parameters=2778", "2,778"),
     "pattern": (planned(rank=2, layers="hiden"), "'hiden'", "hidden_0"),
     "pattern-rank": (planned(rank={"logit": 2}), "'logit'", "logits"),
+    "pattern-number": (planned(rank=2, layers=5), "layers=5"),
     "pattern-none": (planned(rank=2, layers=[]), "layers=[]"),
     "unbuilt": (
         lambda: compression.factorize(unbuilt(), rank=2),

@@ -155,7 +155,9 @@ def subclassed():
         def call(self, x):
             return x
 
-    return Own()
+    model = Own()
+    model(np.zeros((1, 3)))
+    return model
 
 
 def own_call():
@@ -207,8 +209,14 @@ MISTAKES = {
         "parameters=20",
     ),
     "flops-few": (lambda: plan(None, flops=0.01), "flops=0.01"),
-    "unbuilt": (lambda: plan(unbuilt(), 0.5), "is built"),
-    "subclassed": (lambda: plan(subclassed(), 0.5), "Functional"),
+    "unbuilt": (lambda: plan(unbuilt(), 0.5), "Call it on data first"),
+    "layers-number": (lambda: plan(None, 0.5, layers=5), "layers=5"),
+    "subclassed": (
+        lambda: plan(subclassed(), 0.5),
+        "Functional",
+        "(Own)",
+        "as `keras.Model(inputs, outputs)`",
+    ),
     "own-call": (lambda: plan(own_call(), 0.5), "Functional"),
     "no-model": (lambda: plan("mlp", 0.5), "'mlp'"),
     "encoder_layers-none": (lambda: plan(encoder_layers=1), "no encoder"),

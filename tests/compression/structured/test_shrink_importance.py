@@ -198,6 +198,30 @@ def plan(**options):
     return compression.plan_shrink(models.mlp((5,), 2, (4, 3)), 0.5, **options)
 
 
+def diverged(**options):
+    model = models.mlp((5,), 2, (4, 3))
+    model.get_layer("hidden_1").bias.assign([1, np.nan, 2])
+    return compression.plan_shrink(model, 0.5, **options)
+
+
+def two_outputs(loss):
+    x = keras.Input((5,))
+    y = keras.layers.Dense(4)(x)
+    heads = [keras.layers.Dense(1)(y), keras.layers.Dense(2)(y)]
+    data = [(DATA[0][0], [np.zeros((2, 1)), np.zeros((2, 2))])]
+    return compression.plan_shrink(
+        keras.Model(x, heads), 0.5, importance="taylor", batches=data, loss=loss
+    )
+
+
+def test_a_loss_of_its_own_may_take_several_outputs():
+    def total(y, outputs):
+        return sum(keras.ops.mean((a - b) ** 2) for a, b in zip(y, outputs))
+
+    plan = two_outputs(total)
+    assert [x.units_after for x in plan.groups] == [2]
+
+
 DATA = [(np.zeros((2, 5), "float32"), np.zeros(2))]
 MISTAKES = {
     "name": (lambda: plan(importance="norm"), "'norm'", "'taylor'"),
@@ -215,6 +239,29 @@ MISTAKES = {
         lambda: plan(importance="taylor", batches=DATA),
         "loss=None",
         "not compiled",
+    ),
+    "loss-name": (
+        lambda: plan(importance="taylor", batches=DATA, loss="mze"),
+        "loss='mze'",
+    ),
+    "losses": (
+        lambda: plan(importance="taylor", batches=DATA, loss=["mse", "mse"]),
+        "loss=['mse', 'mse']",
+    ),
+    "one-of-two": (lambda: two_outputs("mse"), "loss='mse'", "2 outputs"),
+    "two": (lambda: two_outputs(["mse", "mse"]), "2 outputs", "compile"),
+    "weight": (diverged, "bias of hidden_1 with NaN"),
+    "weight-taylor": (
+        lambda: diverged(importance="taylor", batches=DATA, loss=LOSS),
+        "bias of hidden_1 with NaN",
+    ),
+    "data": (
+        lambda: plan(
+            importance="taylor",
+            batches=[(DATA[0][0] * np.nan, DATA[0][1])],
+            loss=LOSS,
+        ),
+        "no finite gradient",
     ),
     "unused": (lambda: plan(batches=DATA), "importance='magnitude'"),
     "unknown": (
