@@ -6,8 +6,8 @@ kbig shrink --from runs/topics --encoder-layers 1
 
 --from is a run of train-image, train-sequence or finetune, or what one of
 prune, shrink and factorize made of it. What is left is a plain, smaller model
-of the same kind, of fewer operations. It is trained on, on its own data; trained
-beside it for as long, and printed with it: the original.
+of the same kind, of fewer operations. It is trained on, on its own data;
+trained beside it for as long, and printed with it: the original.
 
 The run of `kbig train-image` takes some 2 minutes more on 2 CPU cores; with
 --flops 0.5 it reaches 0.894 test accuracy in 0.64 of its time, its control

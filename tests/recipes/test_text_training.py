@@ -102,7 +102,7 @@ def test_a_learning_rate_is_of_the_method_it_was_given_for():
     config = finetune.Config(method="lora", learning_rate=0.02)
     assert text_training.peak_rate(config, model, "lora") == 0.02
     # Twice as wide as what the defaults are for.
-    assert text_training.peak_rate(config, model, "full") == 5e-4 / 2
+    assert text_training.peak_rate(config, model, "full") == 1e-3 / 4
     config = finetune.Config(method="full", learning_rate=0.02)
     assert text_training.peak_rate(config, model, "full") == 0.02
 
