@@ -37,7 +37,8 @@ def factorized(
         out of "x" still; the layer before it is "x_in".
 
     Raises:
-        UsageError: what Keras makes of the configuration has others.
+        UsageError: what Keras makes of the configuration has others, or it
+            cannot build a layer by it.
     """
     makers: dict = {}
     # The scopes keep tied weights tied, as when a file is saved and loaded.
@@ -47,7 +48,10 @@ def factorized(
     config = _thinned(config, model, "", ranks, makers)
     with ObjectSharingScope():
         copy = keras.saving.deserialize_keras_object(
-            config, custom_objects=makers, safe_mode=False
+            config,
+            custom_objects=makers,
+            # Its own code, of this process: nothing comes from a file.
+            safe_mode=False,
         )
     if parameters_of(copy) != parameters:
         raise UsageError(
