@@ -191,7 +191,7 @@ def test_a_small_run_leaves_what_others_start_from(few, tmp_path, capsys):
     run = Run.open(out)
     assert run.recipe == "finetune"
     # The peak of "full" for a BERT 128 wide.
-    assert run.config["learning_rate"] == 5e-4
+    assert run.config["learning_rate"] == 1e-3
     assert run.config["task"] == "classification"
     assert run.class_names == ("animal", "plant")
     assert run.config["vocabulary_size"] == len(run.vocabulary) <= 100
