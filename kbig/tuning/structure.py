@@ -13,6 +13,7 @@ import keras_hub
 from keras.src.saving.serialization_lib import ObjectSharingScope
 
 from kbig.errors import UsageError
+from kbig.models.layers import children
 
 # Part of the pretrained encoder, though it comes after its last layer; two
 # layers where `kbig.compression.factorize` made it thin.
@@ -265,13 +266,9 @@ def _add_names(layer, prefix, names, seen) -> None:
 
 
 def _named_children(layer) -> list[tuple[str, keras.Layer]]:
-    if isinstance(layer, keras.Model):
-        children = layer.layers
-    else:
-        children = layer._flatten_layers(include_self=False, recursive=False)
     counts: dict[str, int] = {}
     named = []
-    for child in children:
+    for child in children(layer):
         stem = re.sub(r"_\d+$", "", child.name)
         is_numbered = stem.replace("_", "") == type(child).__name__.lower()
         name = child.name

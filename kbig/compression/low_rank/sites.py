@@ -11,6 +11,7 @@ from keras.src.models.functional import functional_like_constructor
 
 from kbig.compression.low_rank.kinds import kind_of
 from kbig.compression.low_rank.kinds import obstacle
+from kbig.models.layers import children
 
 _MATRICES = (
     keras.layers.Dense,
@@ -105,20 +106,6 @@ def is_plain_encoder(layer: keras.Layer) -> bool:
     """
     name = keras.saving.get_registered_name(type(layer))
     return name == "keras_hub>TransformerEncoder"
-
-
-def children(layer: keras.Layer) -> list[keras.Layer]:
-    """Lists the layers that a layer holds itself.
-
-    Args:
-        layer: any layer or model.
-
-    Returns:
-        They, without the layers in them.
-    """
-    if isinstance(layer, keras.Model):
-        return layer.layers
-    return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
 def own_variables(layer: keras.Layer) -> list[keras.Variable]:

@@ -11,12 +11,12 @@ from kbig.compression.again import serialized
 from kbig.compression.low_rank.kinds import fill
 from kbig.compression.low_rank.kinds import kind_of
 from kbig.compression.low_rank.layers import FactorizedEmbedding
-from kbig.compression.low_rank.sites import children
 from kbig.compression.low_rank.sites import is_open
 from kbig.compression.low_rank.sites import is_plain_encoder
 from kbig.compression.low_rank.sites import own_variables
 from kbig.compression.low_rank.sites import parameters_of
 from kbig.errors import UsageError
+from kbig.models.layers import children
 
 # What a model's configuration says of a layer beside what the layer says.
 _OF_THE_GRAPH = ("name", "inbound_nodes")

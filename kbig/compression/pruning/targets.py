@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kbig.errors import UsageError
+from kbig.models.layers import children
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,11 +130,7 @@ def find(
 
 def _layers(holder, prefix: str) -> Iterator[tuple[str, keras.Layer]]:
     """All layers, by the names of those that lead to them."""
-    if isinstance(holder, keras.Model):
-        children = holder.layers
-    else:
-        children = holder._flatten_layers(recursive=False, include_self=False)
-    for child in children:
+    for child in children(holder):
         yield f"{prefix}{child.name}", child
         yield from _layers(child, f"{prefix}{child.name}/")
 

@@ -6,6 +6,7 @@ import keras_hub
 from kbig.models.bert import ACTIVATIONS
 from kbig.models.bert import activation_of
 from kbig.models.bert import backbone_of
+from kbig.models.layers import children
 
 POOLER = "pooled_dense"
 
@@ -37,9 +38,7 @@ def _add_encoders(layer, found) -> None:
         found[id(layer)] = layer
         return
     # `_flatten_layers` as a whole would turn the order in models around.
-    is_model = isinstance(layer, keras.Model)
-    inner = layer._flatten_layers(include_self=False, recursive=False)
-    for each in layer.layers if is_model else inner:
+    for each in children(layer):
         _add_encoders(each, found)
 
 
