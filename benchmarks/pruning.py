@@ -1,7 +1,8 @@
 """How much accuracy does pruning cost, and beside what?
 
 python benchmarks/pruning.py images --data /usr/share/datasets/fashion-mnist
-python benchmarks/pruning.py texts --run runs/minilm --limit 3000
+python benchmarks/pruning.py texts --run runs/minilm --start MINILM \
+    --limit 4000 --epochs 3
 python benchmarks/pruning.py cost
 
 images: the residual CNN of `kbig.models.cnn` on full Fashion-MNIST (Debian's
@@ -9,9 +10,11 @@ package dataset-fashion-mnist), trained from nothing and pruned meanwhile,
 beside TFMOT's pruning of the same model in tf_keras: the same first weights,
 batches, schedule and optimizer. The control of both sides is not pruned.
 
-texts: a fine-tuned run, such as `kbig finetune --from MINILM` makes, trained on
-and pruned meanwhile by magnitude and by movement. The control is trained just
-as long.
+texts: the data and the head of a run of `kbig finetune --from MINILM`, trained
+from the pretrained weights of the directory --start, as the paper of movement
+pruning does, and pruned meanwhile by magnitude and by movement. Without
+--start the run's own weights are trained on. The control is trained just as
+long.
 
 cost: what a step of fit takes with and without a Pruner, updates of the masks
 included, in turns.
@@ -69,6 +72,7 @@ def parsed_options():
     parser.add_argument("what", choices=("images", "texts", "cost"))
     parser.add_argument("--data", type=pathlib.Path, help="of images")
     parser.add_argument("--run", help="of finetune, for texts")
+    parser.add_argument("--start", help="Hugging Face directory, for texts")
     parser.add_argument("--limit", type=int, default=0, help="training rows")
     parser.add_argument("--sparsities", nargs="+", type=float)
     parser.add_argument("--epochs", type=int, default=2)
@@ -179,11 +183,11 @@ def tfmots(shared, schedule):
 
 
 def texts(options):
-    """Trains a fine-tuned run on, with and without pruning."""
+    """Fine-tunes, with and without pruning."""
     run = kbig.runs.Run.open(options.run)
     dataset = kbig.data.load(run.config["data"])
     test = dataset.arrays("test")
-    yield "as it was", 0, accuracy_of_texts(run, run.load_model(), test)
+    yield "the run", 0, accuracy_of_texts(run, run.load_model(), test)
     for seed in range(options.seeds):
         yield "control", seed, text_side(run, dataset, None, seed, options)
         for sparsity in options.sparsities:
@@ -200,6 +204,13 @@ def texts(options):
 
 def text_side(run, dataset, pruner, seed, options):
     model = run.load_model()
+    if options.start:
+        keras.utils.set_random_seed(seed)
+        model = kbig.models.bert_classifier(
+            kbig.models.load_hugging_face(options.start).backbone,
+            model.output.shape[-1],
+            pooling=run.config["pooling"],
+        )
     trained_on_texts(run, model, dataset, pruner, seed, options)
     return accuracy_of_texts(run, model, dataset.arrays("test"))
 

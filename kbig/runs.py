@@ -15,7 +15,7 @@ import kbig
 from kbig import data
 from kbig import export
 from kbig.errors import UsageError
-from kbig.export.twin import rebuilt
+from kbig.models.copies import rebuilt
 from kbig.reporting.files import write_text
 from kbig.reporting.report import plain
 

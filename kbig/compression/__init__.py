@@ -18,6 +18,16 @@ from kbig.compression.low_rank.plan import (
 )
 from kbig.compression.pruning.pruner import Pruner as Pruner
 from kbig.compression.pruning.report import PruningReport as PruningReport
+from kbig.compression.quantization.model import (
+    is_quantized as is_quantized,
+)
+from kbig.compression.quantization.model import (
+    quantize_aware as quantize_aware,
+)
+from kbig.compression.quantization.table import LayerSpec as LayerSpec
+from kbig.compression.quantization.table import (
+    register_layer as register_layer,
+)
 from kbig.compression.structured.narrow_encoder import (
     NarrowEncoder as NarrowEncoder,
 )

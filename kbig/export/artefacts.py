@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import keras
 
+from kbig.compression.quantization.model import is_quantized
 from kbig.errors import GateError
 from kbig.errors import UsageError
 from kbig.export.decisions import task_of
@@ -41,6 +42,7 @@ class _Job:
     sequence_length: int | None
     class_names: Sequence[str]
     task: str | None
+    representative: Mapping | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,13 +70,14 @@ def _saved_model(job: _Job, aside: pathlib.Path) -> pathlib.Path:
 def _litert(mode: str, file_name: str = ""):
     def write(job: _Job, aside: pathlib.Path) -> pathlib.Path:
         file = aside / (file_name or f"{job.name}-{mode}.tflite")
-        write_litert(job.model, file, mode, job.samples)
+        _check_mode(job, mode)
+        write_litert(job.model, file, mode, job.samples, job.representative)
         return file
 
     return write
 
 
-LITERT_MODES = ("float32", "float16", "dynamic")
+LITERT_MODES = ("float32", "float16", "dynamic", "int8")
 # A new format is one line here.
 FORMATS = {
     "savedmodel": _Format(_saved_model, publish_version),
@@ -182,17 +185,22 @@ def litert(
     *,
     samples=None,
     labels=None,
+    representative=None,
 ) -> ArtefactReport:
     """Writes a .tflite file of batch 1 and builtin ops, once it is proved.
 
     Args:
         model: a built model.
         path: the file to write, ending in `.tflite`; replaced atomically.
-        mode: `float32`, `float16` (weights in half the bytes) or `dynamic`
-            (int8 weights, activations quantized while it runs).
+        mode: `float32`, `float16` (weights in half the bytes), `dynamic`
+            (int8 weights, activations quantized while it runs) or `int8`
+            (integers throughout: a model of
+            `kbig.compression.quantize_aware`, or `representative`).
         samples: what to verify with; their shapes fix dimensions that the
             model leaves free. Random inputs by default.
         labels: of the samples, see `kbig.export.verify`.
+        representative: like `samples`, some 100 rows from which the ranges
+            of a float model are read in mode `int8`.
 
     Returns:
         The report of the artefact.
@@ -216,9 +224,31 @@ def litert(
             f"that ends in .tflite. Received: mode={mode!r}, path={path}."
         )
     job = _job(model, path.stem, samples)
+    if representative is not None:
+        rows = named_samples(job.model, representative)
+        job = dataclasses.replace(job, representative=rows)
     one = _Format(_litert(mode, path.name), publish_file)
     (report,) = _publish_proved(job, [one], path.parent, labels).artefacts
     return report
+
+
+def _check_mode(job: _Job, mode: str) -> None:
+    """Integers need ranges, and ranges mean integers."""
+    quantized = is_quantized(job.model)
+    given = job.representative is not None
+    if mode == "int8" and quantized == given:
+        raise UsageError(
+            "int8 needs the ranges of all tensors, from one side. Received: "
+            f"a {'quantized' if quantized else 'float'} model "
+            f"{'and' if given else 'without'} representative rows. Pass a "
+            "model of `kbig.compression.quantize_aware`, or a float one with "
+            "representative=rows."
+        )
+    if mode != "int8" and (quantized or given):
+        raise UsageError(
+            f"A quantized model is written in mode int8. Received: {mode}. "
+            "Export the model that it was made of."
+        )
 
 
 def _publish_proved(job, formats, directory, labels) -> VerifyReport:

@@ -6,15 +6,18 @@ A process of its own, because the converter can end it.
 import pathlib
 import sys
 
+import numpy as np
 import tensorflow as tf
 
 
-def convert(saved_model: str, mode: str) -> bytes:
+def convert(saved_model: str, mode: str, representative: str = "") -> bytes:
     """Converts the default signature of a SavedModel.
 
     Args:
         saved_model: its folder.
-        mode: `float32`, `float16` or `dynamic`.
+        mode: `float32`, `float16`, `dynamic` or `int8`.
+        representative: an .npz file of arrays by input name, `(rows, ...)`,
+            from which the ranges of a float model are read for `int8`.
 
     Returns:
         The bytes of the .tflite file.
@@ -26,6 +29,12 @@ def convert(saved_model: str, mode: str) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if mode == "float16":
         converter.target_spec.supported_types = [tf.float16]
+    if representative:
+        converter.representative_dataset = lambda: _rows(representative)
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+        ]
+        return converter.convert()
     # Without TensorFlow's ops the converter would not say which are missing.
     converter.target_spec.supported_ops = [
         tf.lite.OpsSet.TFLITE_BUILTINS,
@@ -34,10 +43,18 @@ def convert(saved_model: str, mode: str) -> bytes:
     return converter.convert()
 
 
+def _rows(file: str):
+    with np.load(file) as arrays:
+        samples = {name: arrays[name] for name in arrays.files}
+    for i in range(len(next(iter(samples.values())))):
+        rows = {name: value[i : i + 1] for name, value in samples.items()}
+        yield "serving_default", rows
+
+
 def main() -> None:
-    """Converts `argv[1]` to `argv[2]` in mode `argv[3]`."""
-    saved_model, file, mode = sys.argv[1:]
-    pathlib.Path(file).write_bytes(convert(saved_model, mode))
+    """Converts `argv[1]` to `argv[2]` in mode `argv[3]`, by rows `argv[4]`."""
+    saved_model, file, *options = sys.argv[1:]
+    pathlib.Path(file).write_bytes(convert(saved_model, *options))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
 """The float32 twin: what a runtime without mixed precision should compute."""
 
-from collections.abc import Callable
-
 import keras
 import tensorflow as tf
-from keras.src.saving.serialization_lib import ObjectSharingScope
 
-_POLICIES = ("DTypePolicy", "FloatDTypePolicy")
+from kbig.models.copies import rebuilt
+from kbig.models.copies import with_float32_policies
 
 
 def float32_twin(model: keras.Model) -> keras.Model:
@@ -33,40 +31,9 @@ def float32_twin(model: keras.Model) -> keras.Model:
     """
     if all(_is_portable(layer) for layer in model._flatten_layers()):
         return model
-    twin = rebuilt(model, _with_float32_policies)
+    twin = rebuilt(model, with_float32_policies)
     _avoid_cudnn(twin)
     return twin
-
-
-def rebuilt(
-    model: keras.Model, change: Callable[[dict], dict] = lambda config: config
-) -> keras.Model:
-    """Builds a model again, with its weights and without its optimizer.
-
-    Args:
-        model: a built Keras model.
-        change: of its serialized configuration.
-
-    Returns:
-        A new model that is not compiled: what it was compiled with may be
-        the caller's own and need not be found again.
-
-    Example:
-    ```python
-    copy = rebuilt(model)
-    ```
-    """
-    own_classes = {type(x).__name__: type(x) for x in model._flatten_layers()}
-    # The scopes keep tied weights tied, as when a file is saved and loaded.
-    with ObjectSharingScope():
-        config = keras.saving.serialize_keras_object(model)
-    config.pop("compile_config", None)
-    with ObjectSharingScope():
-        copy = keras.saving.deserialize_keras_object(
-            change(config), custom_objects=own_classes
-        )
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def _is_portable(layer) -> bool:
@@ -83,13 +50,3 @@ def _avoid_cudnn(model) -> None:
     for layer in model._flatten_layers():
         if hasattr(layer, "use_cudnn"):
             layer.use_cudnn = False
-
-
-def _with_float32_policies(config):
-    if isinstance(config, dict):
-        if config.get("class_name") in _POLICIES:
-            return {**config, "config": {"name": "float32"}}
-        return {k: _with_float32_policies(v) for k, v in config.items()}
-    if isinstance(config, list | tuple):
-        return type(config)(_with_float32_policies(v) for v in config)
-    return config

@@ -1,0 +1,175 @@
+"""The range of one tensor: observed in training, rounded to always."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from kbig.compression.quantization import fake
+
+# Values that a percentile is taken of: sorting all of them would cost more
+# than the layer that made them.
+_SORTED = 2**14
+
+
+@dataclasses.dataclass(frozen=True)
+class RangeSpec:
+    """What is known of a range before anything was observed.
+
+    Args:
+        name: its place in the layer, as "output".
+        fixed: bounds that need not be observed, as of a softmax.
+        margin: added below what was observed.
+        symmetric: zero lies in the middle, as some kernels need.
+    """
+
+    name: str
+    fixed: tuple[float, float] | None = None
+    margin: float = 0.0
+    symmetric: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation:
+    """How ranges are observed while a model is trained.
+
+    Args:
+        observer: a key of `OBSERVERS`.
+        momentum: share of the old bounds in the new ones, for each step.
+        delay: steps of training before anything is rounded.
+        freeze_after: steps of training after which ranges stay; None is
+            never.
+    """
+
+    observer: str = "ema"
+    momentum: float = 0.99
+    delay: int = 0
+    freeze_after: int | None = None
+
+
+def extremes(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The smallest and the largest value.
+
+    Args:
+        x: any shape, float32.
+    """
+    return tf.reduce_min(x), tf.reduce_max(x)
+
+
+def percentiles(x: tf.Tensor, outside: float = 1e-3):
+    """Bounds that leave a share of the values outside on either side.
+
+    Args:
+        x: any shape, float32. Of many values an even sample is taken.
+        outside: the share.
+    """
+    values = tf.reshape(x, [-1])
+    stride = tf.maximum(1, tf.size(values) // _SORTED)
+    values = tf.sort(values[::stride])
+    last = tf.cast(tf.size(values) - 1, tf.float32)
+    return (
+        values[tf.cast(tf.round(outside * last), tf.int32)],
+        values[tf.cast(tf.round((1 - outside) * last), tf.int32)],
+    )
+
+
+# By name: what is read off a batch, and whether it moves the bounds or only
+# ever widens them.
+OBSERVERS: dict[str, tuple[Callable, bool]] = {
+    "ema": (extremes, True),
+    "min_max": (extremes, False),
+    "percentile": (percentiles, True),
+}
+
+
+class Range(keras.layers.Layer):
+    """Bounds of one tensor, as weights that are not trained.
+
+    Args:
+        spec: what is known beforehand.
+        observation: how the bounds are found in training.
+    """
+
+    def __init__(self, spec: RangeSpec, observation: Observation, **options):
+        super().__init__(
+            name=spec.name.replace("/", "_"),
+            dtype="float32",
+            trainable=False,
+            **options,
+        )
+        self.spec = spec
+        self.observation = observation
+        # Replicas see different batches; what is saved is their mean.
+        if spec.fixed is None:
+            self.low, self.high = self._bound("low"), self._bound("high")
+        limits = (observation.delay or None, observation.freeze_after)
+        self.steps = self._bound("steps") if any(limits) else None
+        self.built = True
+
+    def apply(self, x: tf.Tensor, training: bool) -> tf.Tensor:
+        """Rounds, and in training observes first."""
+        if training:
+            self._observe(tf.stop_gradient(tf.cast(x, tf.float32)))
+        rounded = fake.fake_quantize(x, *self.bounds())
+        if not self.observation.delay:
+            return rounded
+        return tf.where(self.steps > self.observation.delay, rounded, x)
+
+    def bounds(self) -> tuple:
+        """The bounds in force, as tensors or numbers."""
+        if self.spec.fixed is not None:
+            return self.spec.fixed
+        low = tf.convert_to_tensor(self.low) - self.spec.margin
+        high = tf.convert_to_tensor(self.high)
+        if self.spec.symmetric:
+            high = tf.maximum(-low, high)
+            low = -high * (128 / 127)
+        return low, high
+
+    def include(self, x: tf.Tensor) -> None:
+        """Widens the bounds to what the observer reads off a tensor."""
+        low, high = self._seen(tf.cast(x, tf.float32))
+        self.low.assign(tf.minimum(self.low, low))
+        self.high.assign(tf.maximum(self.high, high))
+
+    def _observe(self, x) -> None:
+        if self.steps is not None:
+            self.steps.assign(self.steps + 1.0)
+        if self.spec.fixed is not None:
+            return
+        bounds = self._merged(*self._seen(x))
+        limit = self.observation.freeze_after
+        for bound, new in zip((self.low, self.high), bounds):
+            if limit is not None:
+                new = tf.where(self.steps > limit, bound, new)
+            bound.assign(new)
+
+    def _merged(self, low, high) -> tuple:
+        """The bounds after one more batch."""
+        _, moves = OBSERVERS[self.observation.observer]
+        if not moves:
+            return tf.minimum(self.low, low), tf.maximum(self.high, high)
+        share = self.observation.momentum
+        return (
+            share * self.low + (1 - share) * low,
+            share * self.high + (1 - share) * high,
+        )
+
+    def _seen(self, x) -> tuple:
+        """Bounds of a batch that hold zero and leave room for a grid."""
+        low, high = OBSERVERS[self.observation.observer][0](x)
+        low = tf.minimum(low, 0.0)
+        return low, tf.maximum(high, low + fake.SMALLEST_RANGE)
+
+    def _bound(self, name) -> keras.Variable:
+        return keras.Variable(
+            "zeros",
+            shape=(),
+            dtype="float32",
+            trainable=False,
+            aggregation="mean",
+            synchronization="on_read",
+            autocast=False,
+            name=name,
+        )
