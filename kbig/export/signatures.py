@@ -123,7 +123,9 @@ def call_by_name(
 
 def output_names(model: keras.Model) -> list[str]:
     """Names of the outputs: their keys, or the layers that make them."""
-    if isinstance(model.output, dict):
+    # A Sequential that was never called has `outputs`, but no `output`.
+    is_sequential = isinstance(model, keras.Sequential)
+    if not is_sequential and isinstance(model.output, dict):
         return list(model.output)
     return [x._keras_history.operation.name for x in model.outputs]
 

@@ -11,7 +11,9 @@ from kbig.compression.quantization import attach
 from kbig.compression.quantization import modes
 from kbig.compression.quantization.ranges import OBSERVERS
 from kbig.compression.quantization.ranges import Observation
+from kbig.compression.quantization.ranges import Progress
 from kbig.compression.quantization.ranges import Range
+from kbig.compression.quantization.ranges import state_variable
 from kbig.compression.quantization.table import float_class
 from kbig.errors import UsageError
 from kbig.models import copies
@@ -121,9 +123,24 @@ class _Quantized:
         if self.quantization.is_exported:
             mode = modes.Export()
         else:
-            mode = modes.Training(bool(self._get_call_context().training))
+            mode = modes.Training(self._progress())
         with modes.entered(mode):
             return self.float_call(*args, **kwargs)
+
+    def _progress(self) -> Progress:
+        training = bool(self._get_call_context().get_value("training"))
+        observation = self.quantization.plan.observation
+        if not observation.counts:
+            return Progress(training)
+        steps = self.quantization_steps
+        if training:
+            steps.assign(steps + 1.0)
+        limit = observation.freeze_after
+        return Progress(
+            training,
+            steps > observation.delay if observation.delay else None,
+            steps > limit if limit is not None else None,
+        )
 
     def float_call(self, *args, **kwargs):
         return self.float_class.call(self, *args, **kwargs)
@@ -162,6 +179,10 @@ def _built(config: dict, plan, classes=None) -> keras.Model:
     attach.attach(model, plan)
     model.__class__ = _quantized_class(float_class(model))
     vars(model)["quantization"] = _ModelState(config, plan)
+    if plan.observation.counts:
+        model._tracker.unlock()
+        model.quantization_steps = state_variable("quantization_steps")
+        model._tracker.lock()
     return model
 
 
@@ -180,13 +201,14 @@ def _quantized_class(base: type) -> type:
 
 def _take_weights(quantized, model) -> None:
     """Ranges, which the model does not have, are left as they are."""
-    ranges = {
+    added = {
         id(weight)
         for layer in quantized._flatten_layers()
         if isinstance(layer, Range)
         for weight in layer.weights
     }
-    own = [weight for weight in quantized.weights if id(weight) not in ranges]
+    added.add(id(getattr(quantized, "quantization_steps", None)))
+    own = [weight for weight in quantized.weights if id(weight) not in added]
     for weight, value in zip(own, model.weights, strict=True):
         weight.assign(value)
 

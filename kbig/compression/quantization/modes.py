@@ -16,6 +16,7 @@ import tensorflow as tf
 from kbig.compression.quantization import fake
 from kbig.compression.quantization import folding
 from kbig.compression.quantization.quantize import Quantize
+from kbig.compression.quantization.ranges import Progress
 from kbig.compression.quantization.ranges import RangeSpec
 
 # Ops of a file that bear this name may compute in float.
@@ -65,14 +66,14 @@ class Mode:
         top = self._active[-1] if self._active else None
         return top if top is not None and top.layer is layer else None
 
-    def weight(self, layer, name: str, value, channels):
+    def weight(self, layer, name: str, read, channels):
         """A weight as the layer's computation sees it."""
         key = (id(layer), name)
         if key in self._prepared:
             return self._prepared[key]
         if self.quantize_of(layer) is None:
-            return value
-        return self.rounded_weight(layer, name, value, channels)
+            return read()
+        return self.rounded_weight(layer, name, read, channels)
 
     def same(self, x, y):
         """Tells that `y` has the range of `x`."""
@@ -85,6 +86,9 @@ class Mode:
     def read(self, x) -> None:
         """Tells that a tensor is needed rounded, if it is."""
 
+    def settle(self, layer) -> None:
+        """Tells that a loop around a layer has ended."""
+
     def island(self, layer):
         """A part of a layer that stays in float."""
         return contextlib.nullcontext()
@@ -93,9 +97,9 @@ class Mode:
         """A bias as the layer's computation sees it."""
         return value
 
-    def prepare(self, layer, name: str, value, channels) -> None:
+    def prepare(self, layer, name: str, read, channels) -> None:
         """Rounds a weight once for all calls of a pass, as in a loop."""
-        rounded = self.rounded_weight(layer, name, value, channels)
+        rounded = self.rounded_weight(layer, name, read, channels)
         self._prepared[id(layer), name] = rounded
 
 
@@ -103,23 +107,28 @@ class Training(Mode):
     """Rounds; in training it observes as well.
 
     Args:
-        training: whether it does.
+        progress: of the training.
     """
 
-    def __init__(self, training: bool):
+    def __init__(self, progress: Progress):
         super().__init__()
-        self.training = training
+        self._progress = progress
 
-    def rounded_weight(self, layer, name, value, channels):
-        return fake.fake_quantize_weight(
-            value, channels, layer.quantization.bits
-        )
+    def rounded_weight(self, layer, name, read, channels):
+        value = tf.convert_to_tensor(read())
+        bits = layer.quantization.bits
+        rounded = fake.fake_quantize_weight(value, channels, bits)
+        return self._progress.rounded(rounded, value)
 
     def tensor(self, layer, spec: RangeSpec, x):
         found = layer.quantization.ranges.get(spec.name)
-        return x if found is None else found.apply(x, self.training)
+        return x if found is None else found.apply(x, self._progress)
 
     input = output = tensor
+
+    def settle(self, layer) -> None:
+        for found in layer.quantization.ranges.values():
+            found.settle(self._progress)
 
     def bounds(self, layer, name: str, x):
         """The bounds of a tensor's range."""
@@ -130,7 +139,7 @@ class Calibration(Training):
     """Widens every range to what it sees, then rounds."""
 
     def __init__(self):
-        super().__init__(training=False)
+        super().__init__(Progress(training=False))
 
     def tensor(self, layer, spec: RangeSpec, x):
         found = layer.quantization.ranges.get(spec.name)
@@ -146,10 +155,10 @@ class Calibration(Training):
 class Export(Mode):
     """Rounds by constants, from which a converter reads the grids."""
 
-    def rounded_weight(self, layer, name, value, channels):
+    def rounded_weight(self, layer, name, read, channels):
         with tf.init_scope():
             rounded = fake.fake_quantize_weight(
-                value, channels, layer.quantization.bits
+                read(), channels, layer.quantization.bits
             ).numpy()
         return tf.constant(folding.weight(layer, name, rounded))
 
@@ -211,8 +220,8 @@ class Discovery(Mode):
         super().__init__()
         self.found = {}
 
-    def rounded_weight(self, layer, name, value, channels):
-        return tf.convert_to_tensor(value)
+    def rounded_weight(self, layer, name, read, channels):
+        return tf.convert_to_tensor(read())
 
     def tensor(self, layer, spec: RangeSpec, x):
         """Gives a tensor a range here, unless it has one already."""

@@ -1,6 +1,7 @@
 """What the computation of a layer asks for a range with."""
 
 import dataclasses
+import functools
 
 import keras
 
@@ -45,7 +46,10 @@ class Quantize:
         Returns:
             A tensor like `x`.
         """
-        spec = RangeSpec(f"{self.prefix}{name}", fixed, margin, symmetric)
+        loops = self.layer.spec.repeats
+        spec = RangeSpec(
+            f"{self.prefix}{name}", fixed, margin, symmetric, loops
+        )
         return self.mode.tensor(self.layer, spec, x)
 
     def inputs(self, structure):
@@ -92,8 +96,12 @@ class Quantize:
     def prepare(self, layer) -> None:
         """Rounds the weights of a layer once, for all steps of a loop."""
         for name, channels in layer.spec.weights.items():
-            value = getattr(layer, name)
-            self.mode.prepare(layer, name, value, channels(layer))
+            read = functools.partial(getattr, layer, name)
+            self.mode.prepare(layer, name, read, channels(layer))
+
+    def settle(self, layer) -> None:
+        """The end of a loop around a layer."""
+        self.mode.settle(layer)
 
     def made_by(self, layer, name: str, x):
         """Tells that `x` has a range of a layer within this one."""

@@ -22,12 +22,14 @@ class RangeSpec:
         fixed: bounds that need not be observed, as of a softmax.
         margin: added below what was observed.
         symmetric: zero lies in the middle, as some kernels need.
+        loops: it is that of every step of a loop.
     """
 
     name: str
     fixed: tuple[float, float] | None = None
     margin: float = 0.0
     symmetric: bool = False
+    loops: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,36 @@ class Observation:
     momentum: float = 0.99
     delay: int = 0
     freeze_after: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether steps of training make a difference."""
+        return bool(self.delay) or self.freeze_after is not None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Progress:
+    """How far the training of a model has come.
+
+    Args:
+        training: whether it goes on.
+        begun: a truth: rounding has begun; None without a delay.
+        frozen: a truth: ranges stay; None where they never do.
+    """
+
+    training: bool
+    begun: tf.Tensor | None = None
+    frozen: tf.Tensor | None = None
+
+    def rounded(self, rounded, x):
+        """What is rounded, or from before rounding begins, what it was."""
+        return (
+            rounded if self.begun is None else tf.where(self.begun, rounded, x)
+        )
+
+    def unless_frozen(self, new, old):
+        """A bound that has moved, or one that stays."""
+        return new if self.frozen is None else tf.where(self.frozen, old, new)
 
 
 def extremes(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -100,21 +132,25 @@ class Range(keras.layers.Layer):
         )
         self.spec = spec
         self.observation = observation
-        # Replicas see different batches; what is saved is their mean.
         if spec.fixed is None:
-            self.low, self.high = self._bound("low"), self._bound("high")
-        limits = (observation.delay or None, observation.freeze_after)
-        self.steps = self._bound("steps") if any(limits) else None
+            self.low, self.high = state_variable("low"), state_variable("high")
+        self.seen = ()
+        if spec.fixed is None and spec.loops:
+            self.seen = (
+                state_variable("seen_low"),
+                state_variable("seen_high"),
+            )
         self.built = True
 
-    def apply(self, x: tf.Tensor, training: bool) -> tf.Tensor:
+    def apply(self, x: tf.Tensor, progress: Progress) -> tf.Tensor:
         """Rounds, and in training observes first."""
-        if training:
-            self._observe(tf.stop_gradient(tf.cast(x, tf.float32)))
-        rounded = fake.fake_quantize(x, *self.bounds())
-        if not self.observation.delay:
-            return rounded
-        return tf.where(self.steps > self.observation.delay, rounded, x)
+        if progress.training and self.spec.fixed is None:
+            seen = self._seen(tf.stop_gradient(tf.cast(x, tf.float32)))
+            if self.seen:
+                self._collect(*seen)
+            else:
+                self._move(*seen, progress)
+        return progress.rounded(fake.fake_quantize(x, *self.bounds()), x)
 
     def bounds(self) -> tuple:
         """The bounds in force, as tensors or numbers."""
@@ -133,17 +169,23 @@ class Range(keras.layers.Layer):
         self.low.assign(tf.minimum(self.low, low))
         self.high.assign(tf.maximum(self.high, high))
 
-    def _observe(self, x) -> None:
-        if self.steps is not None:
-            self.steps.assign(self.steps + 1.0)
-        if self.spec.fixed is not None:
-            return
-        bounds = self._merged(*self._seen(x))
-        limit = self.observation.freeze_after
-        for bound, new in zip((self.low, self.high), bounds):
-            if limit is not None:
-                new = tf.where(self.steps > limit, bound, new)
-            bound.assign(new)
+    def settle(self, progress: Progress) -> None:
+        """The end of a loop: what its steps were seen in is one batch."""
+        if self.seen and progress.training:
+            self._move(*map(tf.convert_to_tensor, self.seen), progress)
+            for bound in self.seen:
+                bound.assign(tf.zeros_like(bound))
+
+    def _collect(self, low, high) -> None:
+        """Steps of a loop differ: their range is that of all of them."""
+        for bound, new, wider in zip(
+            self.seen, (low, high), (tf.minimum, tf.maximum)
+        ):
+            bound.assign(wider(bound, new))
+
+    def _move(self, low, high, progress: Progress) -> None:
+        for bound, new in zip((self.low, self.high), self._merged(low, high)):
+            bound.assign(progress.unless_frozen(new, bound))
 
     def _merged(self, low, high) -> tuple:
         """The bounds after one more batch."""
@@ -162,14 +204,19 @@ class Range(keras.layers.Layer):
         low = tf.minimum(low, 0.0)
         return low, tf.maximum(high, low + fake.SMALLEST_RANGE)
 
-    def _bound(self, name) -> keras.Variable:
-        return keras.Variable(
-            "zeros",
-            shape=(),
-            dtype="float32",
-            trainable=False,
-            aggregation="mean",
-            synchronization="on_read",
-            autocast=False,
-            name=name,
-        )
+
+def state_variable(name: str) -> keras.Variable:
+    """A number that is saved with a model, and not trained.
+
+    Replicas see different batches; what is read is their mean.
+    """
+    return keras.Variable(
+        "zeros",
+        shape=(),
+        dtype="float32",
+        trainable=False,
+        aggregation="mean",
+        synchronization="on_read",
+        autocast=False,
+        name=name,
+    )

