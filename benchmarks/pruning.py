@@ -2,7 +2,7 @@
 
 python benchmarks/pruning.py images --data /usr/share/datasets/fashion-mnist
 python benchmarks/pruning.py texts --run runs/minilm --start MINILM \
-    --limit 4000 --epochs 3
+    --limit 4000 --epochs 6 --learning-rate 2e-4
 python benchmarks/pruning.py cost
 
 images: the residual CNN of `kbig.models.cnn` on full Fashion-MNIST (Debian's
@@ -77,6 +77,7 @@ def parsed_options():
     parser.add_argument("--sparsities", nargs="+", type=float)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("pruning.json")
@@ -91,13 +92,17 @@ def parsed_options():
     return options
 
 
+def seeds(options):
+    return range(options.first_seed, options.first_seed + options.seeds)
+
+
 def images(options):
     """Both sides of every seed see the same, at each sparsity."""
     x, y = idx_files(options.data, "train")
     rows = options.limit or len(x)
     with tempfile.TemporaryDirectory() as directory:
         shared = pathlib.Path(directory) / "shared.npz"
-        for seed in range(options.seeds):
+        for seed in seeds(options):
             keras.utils.set_random_seed(seed)
             model = residual_cnn()
             order = [
@@ -188,7 +193,7 @@ def texts(options):
     dataset = kbig.data.load(run.config["data"])
     test = dataset.arrays("test")
     yield "the run", 0, accuracy_of_texts(run, run.load_model(), test)
-    for seed in range(options.seeds):
+    for seed in seeds(options):
         yield "control", seed, text_side(run, dataset, None, seed, options)
         for sparsity in options.sparsities:
             for method in ("magnitude", "movement"):

@@ -50,6 +50,10 @@ RECIPES = {
         "recipes.factorize",
         "make a run's matrices products of thin ones",
     ),
+    "quantize": (
+        "recipes.quantize",
+        "train a run's model for int8, and see what the file computes",
+    ),
     "export-model": (
         "recipes.export_model",
         "export a run for servers and phones, and verify every artefact",

@@ -21,6 +21,8 @@ class Config(RecipeConfig):
     """Options of every recipe that makes the model of a run smaller."""
 
     quick_values: ClassVar[dict] = {"epochs": 1, "limit": 500}
+    # Of the run's learning rate, where none is given.
+    rate_share: ClassVar[float] = 1.0
 
     from_: str = option("", "run whose model is to be smaller")
     data: str = option("", "other data of its classes; default the run's own")
@@ -68,6 +70,12 @@ class Material:
         with self.runtime.scope():
             return retraining.load_model(self.run)
 
+    def seeded(self, seed: int) -> "Material":
+        """The same, trained with another seed."""
+        base = dataclasses.replace(self.training.config, seed=seed)
+        training = retraining.training(self.run, self.original, base)
+        return dataclasses.replace(self, training=training)
+
     def fit(self, model, directory, callbacks=()) -> tuple[dict, dict]:
         """Trains a model: what each epoch came to, and the speed."""
         return self.training.fit(model, self.runtime, directory, callbacks)
@@ -89,12 +97,15 @@ class Compression:
         callbacks: of the training.
         plan: the report of what was done before it, or None.
         report: otherwise what makes the report once it is trained.
+        compare: from the material, trials and models by who they are, to
+            what has a `table` and `numbers`.
     """
 
     model: Any
     callbacks: tuple = ()
     plan: Any = None
     report: Callable | None = None
+    compare: Callable = compression_results.compare
 
 
 def run(config: Config, recipe: str, done: str, compress: Callable):
@@ -114,7 +125,7 @@ def run(config: Config, recipe: str, done: str, compress: Callable):
         UsageError: the run cannot be compressed so; nothing was written.
     """
     started = time.perf_counter()
-    material = _material(config, recipe)
+    material = load_material(config, recipe)
     config, info = material.config, material.training.dataset.info
     if not config.dry_run:
         common.check_start(config, recipe)
@@ -125,10 +136,8 @@ def run(config: Config, recipe: str, done: str, compress: Callable):
     if config.dry_run:
         return common.show_plan(config, made.model, info, material.runtime)
     run = common.start(config, recipe, material.block)
-    history, speed, trials = _trained(material, made, run, done)
-    compared = compression_results.compare(
-        trials, material.training, material.original, made.model
-    )
+    history, speed, trials, models = _trained(material, made, run, done)
+    compared = made.compare(material, trials, models)
     sections = [
         *_shown(made, compared, recipe),
         kbig.sections.training(history, material.training.curves),
@@ -160,8 +169,16 @@ def flags(names: Sequence[str]) -> str:
     return ", ".join(f"--{name}" for name in names) or "none of them"
 
 
-def _material(config: Config, recipe: str) -> Material:
-    """Loads the model and the data, and completes the configuration."""
+def load_material(config: Config, recipe: str) -> Material:
+    """Loads the model and the data, and completes the configuration.
+
+    Args:
+        config: of the recipe.
+        recipe: its name.
+
+    Raises:
+        UsageError: there is no such run, or its data do not fit.
+    """
     earlier = retraining.open_run(config.from_, recipe)
     runtime = kbig.training.Runtime(
         strategy=config.strategy,
@@ -179,7 +196,8 @@ def _material(config: Config, recipe: str) -> Material:
         data=base.data,
         limit=base.limit,
         epochs=config.epochs or retraining.fewer_epochs(base),
-        learning_rate=config.learning_rate or base.learning_rate,
+        learning_rate=config.learning_rate
+        or config.rate_share * base.learning_rate,
     )
     now = dataclasses.replace(
         base,
@@ -199,6 +217,7 @@ def _material(config: Config, recipe: str) -> Material:
 
 def _trained(material: Material, made: Compression, run, done: str) -> tuple:
     """Trains and tests what was made and its rivals, and saves it."""
+    models = {"original": material.original}
     trials = {"original": material.tested(material.original)}
     history, speed = material.fit(made.model, run.directory, made.callbacks)
     # Before the control: what takes long must not be lost with it.
@@ -210,7 +229,8 @@ def _trained(material: Material, made: Compression, run, done: str) -> tuple:
     run.save_samples(*material.training.samples)
     tested = material.tested(made.model)
     if material.config.control:
-        control = material.copy()
-        material.fit(control, run.directory / "control")
-        trials["control"] = material.tested(control)
-    return history, speed, {**trials, done: tested}
+        models["control"] = material.copy()
+        material.fit(models["control"], run.directory / "control")
+        trials["control"] = material.tested(models["control"])
+    models[done], trials[done] = made.model, tested
+    return history, speed, trials, models

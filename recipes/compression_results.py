@@ -22,7 +22,7 @@ _COLUMNS = (
 )
 # Rows that a LiteRT file is verified with before it is measured.
 _ROWS = 8
-_SHARES = ("accuracy", "micro_f1", "f1")
+SHARES = ("accuracy", "micro_f1", "f1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Comparison:
 
     def table(self):
         """A row each."""
-        shown = kbig.reporting.Percent if self.metric in _SHARES else float
+        shown = kbig.reporting.Percent if self.metric in SHARES else float
         measured = dict(zip(_ends(self.trials), self._measured()))
         rows = [
             (
@@ -166,21 +166,23 @@ def trial(model, metrics, sections) -> Trial:
     )
 
 
-def compare(trials, training, original, model) -> Comparison:
+def compare(material, trials, models) -> Comparison:
     """Measures the original and what was made of it as LiteRT files.
 
     Args:
+        material: a `recipes.compression.Material`.
         trials: of `Comparison`.
-        training: the `recipes.retraining.Training` of the two.
-        original: the one model.
-        model: the other one.
+        models: likewise; the original is the first and what was made of it
+            the last one.
     """
+    training = material.training
+    original, *_, model = models.values()
     with tempfile.TemporaryDirectory(prefix="kbig-") as folder:
         paths = [
             pathlib.Path(folder) / f"{name}.tflite"
             for name in ("original", "compressed")
         ]
-        samples = _samples(training, original)
+        samples = samples_of(training, original, _ROWS)
         try:
             files = tuple(
                 _file(model, path, samples)
@@ -192,8 +194,15 @@ def compare(trials, training, original, model) -> Comparison:
     return Comparison(training.metric, trials, files, latency)
 
 
-def _samples(training, model) -> dict[str, np.ndarray]:
-    inputs = training.inputs(training.samples[0][:_ROWS])
+def samples_of(training, model, rows: int | None) -> dict[str, np.ndarray]:
+    """Test rows by input name.
+
+    Args:
+        training: of the model.
+        model: any.
+        rows: how many; None is all that there are.
+    """
+    inputs = training.inputs(training.samples[0][:rows])
     names = [x.name for x in model.inputs]
     if not isinstance(inputs, Mapping):
         inputs = {names[0]: inputs}

@@ -16,6 +16,7 @@ from kbig.compression.low_rank.plan import factorize as factorize
 from kbig.compression.low_rank.plan import (
     plan_factorization as plan_factorization,
 )
+from kbig.compression.pruning.keep import KeepZeros as KeepZeros
 from kbig.compression.pruning.pruner import Pruner as Pruner
 from kbig.compression.pruning.report import PruningReport as PruningReport
 from kbig.compression.quantization.model import (
@@ -23,6 +24,12 @@ from kbig.compression.quantization.model import (
 )
 from kbig.compression.quantization.model import (
     quantize_aware as quantize_aware,
+)
+from kbig.compression.quantization.report import (
+    QuantizationReport as QuantizationReport,
+)
+from kbig.compression.quantization.report import (
+    quantization_report as quantization_report,
 )
 from kbig.compression.quantization.table import LayerSpec as LayerSpec
 from kbig.compression.quantization.table import (
