@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-
 import kbig
 from kbig.errors import GateError
 from recipes import compression_results
@@ -139,36 +138,40 @@ def _rows(material, trials, models) -> list[Row]:
     metric = f"test_{material.training.metric}"
     original = models["original"]
     rows = compression_results.samples_of(material.training, original, None)
-    found, failures = {}, {}
+    judged = {
+        "labels": material.training.samples[1],
+        "task": material.run.config.get("task") or None,
+    }
+    found = {}
     with tempfile.TemporaryDirectory(prefix="kbig-") as folder:
         for name, model, options in _wanted(material, models):
             path = pathlib.Path(folder) / f"{len(found)}.tflite"
-            few = {key: value[:8] for key, value in rows.items()}
-            try:
-                kbig.export.litert(model, path, samples=few, **options)
-            except GateError as error:
-                failures[name] = str(error)
-            else:
-                found[name] = path
-        report = kbig.export.verify(
-            original,
-            found.values(),
-            rows,
-            labels=material.training.samples[1],
-            task=material.run.config.get("task") or None,
-        )
-    artefacts = dict(zip(found, report.artefacts))
+            found[name] = _exported(name, model, path, rows, judged, options)
+        paths = [path for path in found.values() if not isinstance(path, Row)]
+        report = kbig.export.verify(original, paths, rows, **judged)
+    artefacts = iter(report.artefacts)
     result = [
-        Row(
-            name,
-            _known(artefacts[name].metric) if name in artefacts else (),
-            artefacts.get(name),
-            failures.get(name, ""),
-        )
-        for name, *_ in _wanted(material, models)
+        path if isinstance(path, Row) else _row(name, next(artefacts))
+        for name, path in found.items()
     ]
     keras = Row("quantized, Keras", (trials["quantized"].metrics[metric],))
     return [*result[:-1], keras, result[-1]]
+
+
+def _exported(name, model, path, rows, judged, options):
+    """The path of a file; a row where it is not what its model is."""
+    try:
+        kbig.export.litert(model, path, samples=rows, **judged, **options)
+    except GateError as error:
+        measured = error.report.artefacts if error.report else [None]
+        return _row(name, measured[0], str(error))
+    return path
+
+
+def _row(name: str, artefact, failure: str = "") -> Row:
+    metric = artefact.metric if artefact is not None else None
+    metrics = () if metric is None else (float(metric),)
+    return Row(name, metrics, artefact, failure)
 
 
 def _wanted(material, models):
@@ -208,10 +211,6 @@ def _measured(artefact, float32) -> tuple:
         kbig.reporting.Seconds(artefact.latency_seconds),
         kbig.reporting.Ratio(ratio),
     )
-
-
-def _known(metric) -> tuple[float, ...]:
-    return () if metric is None else (float(metric),)
 
 
 def _spread(metrics) -> float:

@@ -19,12 +19,8 @@ from kbig.compression.low_rank.plan import (
 from kbig.compression.pruning.keep import KeepZeros as KeepZeros
 from kbig.compression.pruning.pruner import Pruner as Pruner
 from kbig.compression.pruning.report import PruningReport as PruningReport
-from kbig.compression.quantization.model import (
-    is_quantized as is_quantized,
-)
-from kbig.compression.quantization.model import (
-    quantize_aware as quantize_aware,
-)
+from kbig.compression.quantization.model import is_quantized as is_quantized
+from kbig.compression.quantization.model import quantize_aware as quantize_aware
 from kbig.compression.quantization.report import (
     QuantizationReport as QuantizationReport,
 )
@@ -32,9 +28,7 @@ from kbig.compression.quantization.report import (
     quantization_report as quantization_report,
 )
 from kbig.compression.quantization.table import LayerSpec as LayerSpec
-from kbig.compression.quantization.table import (
-    register_layer as register_layer,
-)
+from kbig.compression.quantization.table import register_layer as register_layer
 from kbig.compression.structured.narrow_encoder import (
     NarrowEncoder as NarrowEncoder,
 )

@@ -43,6 +43,7 @@ class _Job:
     class_names: Sequence[str]
     task: str | None
     representative: Mapping | None = None
+    integer_io: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,14 @@ def _litert(mode: str, file_name: str = ""):
     def write(job: _Job, aside: pathlib.Path) -> pathlib.Path:
         file = aside / (file_name or f"{job.name}-{mode}.tflite")
         _check_mode(job, mode)
-        write_litert(job.model, file, mode, job.samples, job.representative)
+        write_litert(
+            job.model,
+            file,
+            mode,
+            job.samples,
+            job.representative,
+            job.integer_io,
+        )
         return file
 
     return write
@@ -185,7 +193,9 @@ def litert(
     *,
     samples=None,
     labels=None,
+    task: str | None = None,
     representative=None,
+    integer_io: bool = False,
 ) -> ArtefactReport:
     """Writes a .tflite file of batch 1 and builtin ops, once it is proved.
 
@@ -199,8 +209,11 @@ def litert(
         samples: what to verify with; their shapes fix dimensions that the
             model leaves free. Random inputs by default.
         labels: of the samples, see `kbig.export.verify`.
+        task: what the first output means, see `kbig.export.artefacts`.
         representative: like `samples`, some 100 rows from which the ranges
             of a float model are read in mode `int8`.
+        integer_io: in mode `int8`, what is given and taken are integers,
+            too: callers round by the scales in the file.
 
     Returns:
         The report of the artefact.
@@ -223,7 +236,8 @@ def litert(
             f"Expected a mode among {', '.join(LITERT_MODES)} and a path "
             f"that ends in .tflite. Received: mode={mode!r}, path={path}."
         )
-    job = _job(model, path.stem, samples)
+    job = _job(model, path.stem, samples, task=task)
+    job = dataclasses.replace(job, integer_io=integer_io)
     if representative is not None:
         rows = named_samples(job.model, representative)
         job = dataclasses.replace(job, representative=rows)
@@ -243,6 +257,11 @@ def _check_mode(job: _Job, mode: str) -> None:
             f"{'and' if given else 'without'} representative rows. Pass a "
             "model of `kbig.compression.quantize_aware`, or a float one with "
             "representative=rows."
+        )
+    if mode != "int8" and job.integer_io:
+        raise UsageError(
+            "Integers are given and taken in mode int8. Received: "
+            f"integer_io=True, mode={mode!r}. Leave one of them out."
         )
     if mode != "int8" and (quantized or given):
         raise UsageError(

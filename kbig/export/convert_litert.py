@@ -15,7 +15,8 @@ def convert(saved_model: str, mode: str, representative: str = "") -> bytes:
 
     Args:
         saved_model: its folder.
-        mode: `float32`, `float16`, `dynamic` or `int8`.
+        mode: `float32`, `float16`, `dynamic`, `int8`, or `int8_io` for
+            inputs and outputs of int8, too.
         representative: an .npz file of arrays by input name, `(rows, ...)`,
             from which the ranges of a float model are read for `int8`.
 
@@ -25,6 +26,9 @@ def convert(saved_model: str, mode: str, representative: str = "") -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(
         saved_model, signature_keys=["serving_default"]
     )
+    if mode == "int8_io":
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
     if mode != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if mode == "float16":

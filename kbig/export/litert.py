@@ -30,6 +30,7 @@ def write_litert(
     mode: str,
     samples: Mapping[str, np.ndarray],
     representative: Mapping[str, np.ndarray] | None = None,
+    integer_io: bool = False,
 ) -> None:
     """Converts a float32 model to a .tflite file of batch 1, unverified.
 
@@ -44,6 +45,7 @@ def write_litert(
             the model leaves free.
         representative: likewise, from which the ranges of a float model are
             read for `int8`; a quantized one has its own.
+        integer_io: of `int8`: its inputs and outputs are integers, too.
 
     Raises:
         GateError: it does not convert, not in time, or not to builtin ops
@@ -54,7 +56,7 @@ def write_litert(
         (signature,) = model_signatures(model)
         write_saved_model([_of_batch_one(signature, samples)], saved_model)
     rows = _written(representative, file.with_suffix(".npz"))
-    _convert(saved_model, file, mode, rows)
+    _convert(saved_model, file, "int8_io" if integer_io else mode, rows)
     if mode == "int8":
         check_integers(file, _ends_in_float(model))
     foreign = foreign_ops(file.read_bytes())

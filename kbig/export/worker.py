@@ -87,11 +87,37 @@ class LiteRTRunner:
         """Runs a batch row by row."""
         runner = self._runners[signature]
         rows = len(next(iter(feeds.values())))
+        given, taken = runner.get_input_details(), runner.get_output_details()
+        feeds = {k: _rounded(v, given[k]) for k, v in feeds.items()}
         outputs = [
             runner(**{k: v[i : i + 1] for k, v in feeds.items()})
             for i in range(rows)
         ]
-        return {k: np.concatenate([o[k] for o in outputs]) for k in outputs[0]}
+        joined = {
+            k: np.concatenate([o[k] for o in outputs]) for k in outputs[0]
+        }
+        return {k: _as_floats(v, taken[k]) for k, v in joined.items()}
+
+
+def _rounded(array: np.ndarray, details: dict) -> np.ndarray:
+    """Floats as the integers that a file takes in their place."""
+    scale, zero = details["quantization"]
+    dtype = details["dtype"]
+    if not scale or array.dtype.kind != "f" or np.dtype(dtype).kind != "i":
+        return array
+    limits = np.iinfo(dtype)
+    integers = np.round(array / scale) + zero
+    return np.clip(integers, limits.min, limits.max).astype(dtype)
+
+
+def _as_floats(array: np.ndarray, details: dict) -> np.ndarray:
+    """What the integers that a file gives stand for."""
+    scale, zero = details["quantization"]
+    if not scale or array.dtype.kind != "i":
+        return array
+    return (np.float32(scale) * (array.astype(np.float32) - zero)).astype(
+        np.float32
+    )
 
 
 class Server:

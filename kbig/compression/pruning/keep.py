@@ -25,6 +25,7 @@ class KeepZeros(keras.callbacks.Callback):
         self._weights = None
 
     def on_train_begin(self, logs=None):
+        """Notes the zeros."""
         kernels, _ = find(self.model)
         kernels = [k for k in kernels if not k.variable.numpy().all()]
         with self.model.distribute_strategy.scope():
@@ -38,5 +39,6 @@ class KeepZeros(keras.callbacks.Callback):
         self.model.make_train_function(force=True)
 
     def on_train_end(self, logs=None):
+        """Lets go of them."""
         self._weights.hold(self.model.optimizer)
         self._weights.detach()

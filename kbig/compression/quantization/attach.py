@@ -10,6 +10,7 @@ import keras
 from kbig.compression.names import check_patterns
 from kbig.compression.names import is_meant
 from kbig.compression.quantization import modes
+from kbig.compression.quantization.discovery import Discovery
 from kbig.compression.quantization.elementwise import in_float
 from kbig.compression.quantization.ranges import Observation
 from kbig.compression.quantization.ranges import Range
@@ -19,7 +20,6 @@ from kbig.compression.quantization.table import LayerSpec
 from kbig.compression.quantization.table import spec_of
 from kbig.errors import UsageError
 from kbig.models.layers import children
-
 
 _ISLAND = LayerSpec(in_float)
 
@@ -177,7 +177,7 @@ def discover(model: keras.Model, sample, plan: QuantizationPlan):
     found = operations(model)
     swap_all(found, plan)
     numbers = {id(operation): i for i, (_, operation) in enumerate(found)}
-    with modes.entered(modes.Discovery()) as mode:
+    with modes.entered(Discovery()) as mode:
         outputs = keras.tree.flatten(model(sample, training=False))
         ranged = [mode.read(x) for x in outputs]
     return dataclasses.replace(

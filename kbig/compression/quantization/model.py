@@ -5,9 +5,9 @@ import functools
 from collections.abc import Iterable
 
 import keras
-import numpy as np
 
 from kbig.compression.quantization import attach
+from kbig.compression.quantization import checks
 from kbig.compression.quantization import modes
 from kbig.compression.quantization.ranges import OBSERVERS
 from kbig.compression.quantization.ranges import Observation
@@ -15,14 +15,11 @@ from kbig.compression.quantization.ranges import Progress
 from kbig.compression.quantization.ranges import Range
 from kbig.compression.quantization.ranges import state_variable
 from kbig.compression.quantization.table import float_class
-from kbig.errors import UsageError
 from kbig.models import copies
 from kbig.models.arguments import check_choice
 from kbig.models.layers import unrolled
 
 _PACKAGE, _NAME = "kbig", "QuantizedModel"
-# Rows of the sample that find ranges at a time.
-_ROWS = 32
 
 
 def quantize_aware(
@@ -87,8 +84,12 @@ def quantize_aware(
     """
     check_choice("observer", observer, OBSERVERS)
     check_choice("bits", bits, (4, 8))
-    _check_model(model)
-    sample = _checked_sample(model, sample)
+    checks.check_momentum(momentum)
+    checks.check_steps("delay", delay)
+    if freeze_after is not None:
+        checks.check_steps("freeze_after", freeze_after)
+    checks.check_model(model, is_quantized(model))
+    sample = checks.batches(model, sample)
     found = attach.operations(model)
     skipped = attach.skipped_layers(found, skip)
     attach.check_known(found, skipped)
@@ -211,50 +212,3 @@ def _take_weights(quantized, model) -> None:
     own = [weight for weight in quantized.weights if id(weight) not in added]
     for weight, value in zip(own, model.weights, strict=True):
         weight.assign(value)
-
-
-def _check_model(model) -> None:
-    if not isinstance(model, keras.Model) or not model.built:
-        raise UsageError(
-            "The model must be built before it is quantized. Received: model="
-            f"{getattr(model, 'name', model)!r}. Give it an Input, or call it "
-            "on a batch."
-        )
-    if is_quantized(model):
-        raise UsageError(
-            "The model is quantized already. Received: model="
-            f"{model.name!r}. Train it on, or pass the float model."
-        )
-
-
-def _checked_sample(model, sample) -> list:
-    """Batches of a sample that fits the model."""
-    flat = [np.asarray(x) for x in keras.tree.flatten(sample)]
-    if not flat or any(x.ndim == 0 or not len(x) for x in flat):
-        raise UsageError(
-            "The sample must have rows. Received: shapes "
-            f"{[x.shape for x in flat]}. Pass some 100 rows of what the model "
-            "is given."
-        )
-    floats = [x for x in flat if np.issubdtype(x.dtype, np.floating)]
-    for x in floats:
-        if not np.isfinite(x).all():
-            raise UsageError(
-                "The sample must be finite. Received: one with NaN or "
-                "infinity in it. Ranges are read off it."
-            )
-    if all((x == x[:1]).all() and x.min() == x.max() for x in flat):
-        raise UsageError(
-            "The sample must not be constant. Received: one with a single "
-            f"value, {flat[0].flat[0]}. Pass rows of what the model is given."
-        )
-    rows = {len(x) for x in flat}
-    if len(rows) > 1:
-        raise UsageError(
-            "The arrays of a sample must have as many rows. Received: "
-            f"{sorted(rows)}."
-        )
-    return [
-        keras.tree.map_structure(lambda x: x[i : i + _ROWS], sample)
-        for i in range(0, rows.pop(), _ROWS)
-    ]

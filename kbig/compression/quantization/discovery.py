@@ -1,0 +1,128 @@
+"""Which tensors need a range: found while a sample runs eagerly."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from kbig.compression.quantization.modes import Mode
+from kbig.compression.quantization.ranges import RangeSpec
+
+
+@dataclasses.dataclass(eq=False)
+class Source:
+    """Where a tensor got its range, and who reads it.
+
+    Args:
+        layer: that computed it.
+        spec: of its range.
+        readers: layers, None for one that needs it rounded.
+    """
+
+    layer: object
+    spec: RangeSpec
+    readers: list
+
+    def allows(self, spec: RangeSpec) -> bool:
+        """Whether the range does, or can be made to do, for a reader."""
+        if not spec.symmetric or self.spec.symmetric:
+            return True
+        if self.spec.fixed is not None:
+            return False
+        self.spec = dataclasses.replace(self.spec, symmetric=True)
+        return True
+
+
+class Discovery(Mode):
+    """Finds the tensors that need a range, while a sample runs eagerly.
+
+    A tensor is rounded where it is computed, once, whoever reads it; not at
+    all when its only reader is folded into the op that computes it.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.found = {}
+
+    def rounded_weight(self, layer, name, read, channels):
+        """Reads a weight, and rounds it."""
+        return tf.convert_to_tensor(read())
+
+    def tensor(self, layer, spec: RangeSpec, x):
+        """Gives a tensor a range here, unless it has one already."""
+        if not _is_float(x):
+            return x
+        source = getattr(x, "_kbig_source", None)
+        if source is None or not source.allows(spec):
+            return self._marked(layer, spec, x, [None])
+        source.readers.append(None)
+        return x
+
+    def input(self, layer, spec: RangeSpec, x):
+        """Like `tensor`; the layer may be folded into what computed it."""
+        if not _is_float(x):
+            return x
+        if self._read(x, layer):
+            return x
+        return self._marked(layer, spec, x, [None])
+
+    def output(self, layer, spec: RangeSpec, x):
+        """Gives a tensor a range of its own, unless its reader is folded."""
+        return self._marked(layer, spec, x, []) if _is_float(x) else x
+
+    def read(self, x) -> bool:
+        """Tells that a tensor is needed rounded; whether it is."""
+        return self._read(x, None) or not _is_float(x)
+
+    def same(self, x, y):
+        """Tells that `y` has the range of `x`."""
+        source = getattr(x, "_kbig_source", None)
+        if source is not None:
+            source.readers.append(None)
+            y = y if y is x else tf.identity(y)
+            y._kbig_source = source
+        return y
+
+    def made_by(self, layer, spec: RangeSpec, x):
+        """Gives a tensor the range of a layer within this one."""
+        marked = tf.identity(x)
+        marked._kbig_source = Source(layer, spec, [None])
+        return marked
+
+    def bounds(self, layer, name: str, x):
+        """The bounds of a tensor's range."""
+        return tf.reduce_min(x), tf.reduce_max(x)
+
+    def _read(self, x, reader) -> bool:
+        source = getattr(x, "_kbig_source", None)
+        if source is not None:
+            source.readers.append(reader)
+        return source is not None
+
+    def _marked(self, layer, spec, x, readers):
+        marked = tf.identity(x)
+        key = (id(layer), spec.name)
+        # A loop comes by again.
+        source = self.found.setdefault(key, Source(layer, spec, readers))
+        marked._kbig_source = source
+        return marked
+
+    def sources(self) -> list["Source"]:
+        """The tensors that are rounded."""
+        return [x for x in self.found.values() if folded_reader(x) is None]
+
+    def folded(self) -> list[tuple]:
+        """Layers that are folded, each after the one it is folded into."""
+        pairs = ((x.layer, folded_reader(x)) for x in self.found.values())
+        return [pair for pair in pairs if pair[1] is not None]
+
+
+def folded_reader(source: "Source"):
+    """The layer that is folded into the one that computed a tensor."""
+    if len(source.readers) != 1 or source.readers[0] is None:
+        return None
+    (reader,) = source.readers
+    return reader if reader.spec.folds(reader, source.layer) else None
+
+
+def _is_float(x) -> bool:
+    return tf.is_tensor(x) and x.dtype.is_floating
