@@ -11,7 +11,7 @@ import kbig
 from recipes import common
 from recipes import compression_results
 from recipes import retraining
-from recipes.config import FORMATS
+from recipes.config import FLOAT_FORMATS
 from recipes.config import RecipeConfig
 from recipes.config import option
 
@@ -42,7 +42,9 @@ class Config(RecipeConfig):
         "auto", "how devices share the work", ("auto", "none", "mirrored")
     )
     xla: str = option("auto", "XLA compilation", ("auto", "on", "off"))
-    formats: tuple[str, ...] = option((), "what to export at the end", FORMATS)
+    formats: tuple[str, ...] = option(
+        (), "what to export at the end", FLOAT_FORMATS
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,14 @@ from typing import ClassVar
 from kbig.errors import UsageError
 
 # As in kbig.export.FORMATS, which only loads with TensorFlow.
-FORMATS = ("savedmodel", "litert-float32", "litert-float16", "litert-dynamic")
+FLOAT_FORMATS = (
+    "savedmodel",
+    "litert-float32",
+    "litert-float16",
+    "litert-dynamic",
+)
+# int8 is of models that are trained for it.
+FORMATS = (*FLOAT_FORMATS, "litert-int8")
 
 _OF_A_RUN = ("recipe", "kbig", "overwrite", "training")
 

@@ -18,7 +18,7 @@ import kbig
 from kbig.errors import UsageError
 from recipes import common
 from recipes import pretrain_data
-from recipes.config import FORMATS
+from recipes.config import FLOAT_FORMATS
 from recipes.config import TrainConfig
 from recipes.config import option
 from recipes.distill_models import METHODS
@@ -92,7 +92,9 @@ class Config(TrainConfig):
     pooling: str = option(
         "mean", "what the classifier sees of the tokens", ("mean", "cls")
     )
-    formats: tuple[str, ...] = option((), "what to export at the end", FORMATS)
+    formats: tuple[str, ...] = option(
+        (), "what to export at the end", FLOAT_FORMATS
+    )
 
 
 def run(config: Config) -> common.Outcome:

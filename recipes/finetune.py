@@ -22,7 +22,7 @@ from recipes import text_results
 from recipes import text_start
 from recipes import text_tasks
 from recipes import text_training
-from recipes.config import FORMATS
+from recipes.config import FLOAT_FORMATS
 from recipes.config import TrainConfig
 from recipes.config import option
 
@@ -105,7 +105,9 @@ class Config(TrainConfig):
         1, "trainings, for mean and spread; the first is kept", minimum=1
     )
     control: bool = option(False, "also train the same BERT from nothing")
-    formats: tuple[str, ...] = option((), "what to export at the end", FORMATS)
+    formats: tuple[str, ...] = option(
+        (), "what to export at the end", FLOAT_FORMATS
+    )
     baseline: bool = option(True, "also fit a baseline without a BERT")
 
 

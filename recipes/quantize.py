@@ -1,7 +1,7 @@
 """Trains the model of a run for int8, and writes the file that computes it.
 
 kbig quantize --from runs/topics --out runs/topics-int8
-kbig quantize --from runs/fashion --formats litert-int8
+kbig quantize --from runs/sparse --seeds 3 --out runs/sparse-int8
 
 --from is a run of train-image, train-sequence or finetune, or what one of
 prune, shrink and factorize made of it; zeros of a pruned model stay zeros.
@@ -43,6 +43,11 @@ class Config(compression.Config):
     rows: int = option(200, "training rows to find ranges in", minimum=1)
     sparsity_kept: bool = option(
         True, "weights that are zero stay zero, as of a pruned run"
+    )
+    formats: tuple[str, ...] = option(
+        ("litert-int8",),
+        "what to export at the end",
+        ("savedmodel", "litert-int8"),
     )
     seeds: int = option(1, "times that it is trained, for a spread", minimum=1)
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import kbig
 from recipes import common
-from recipes.config import FORMATS
+from recipes.config import FLOAT_FORMATS
 from recipes.config import TrainConfig
 from recipes.config import option
 
@@ -42,7 +42,9 @@ class Config(TrainConfig):
     filters: tuple[int, ...] = option((32, 64, 128), "of each CNN stage")
     hidden_dims: tuple[int, ...] = option((256,), "of each MLP layer")
     dropout: float = option(0.2, "before the classifier", minimum=0)
-    formats: tuple[str, ...] = option((), "what to export at the end", FORMATS)
+    formats: tuple[str, ...] = option(
+        (), "what to export at the end", FLOAT_FORMATS
+    )
     augment: tuple[str, ...] = option(
         ("shift",), "random changes of training images", ("shift", "mirror")
     )

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import kbig
 from recipes import common
-from recipes.config import FORMATS
+from recipes.config import FLOAT_FORMATS
 from recipes.config import TrainConfig
 from recipes.config import option
 from recipes.sequence_tasks import TASKS
@@ -47,7 +47,9 @@ class Config(TrainConfig):
     sequence_length: int = option(
         0, "of texts: tokens; 0: from the data", minimum=0
     )
-    formats: tuple[str, ...] = option((), "what to export at the end", FORMATS)
+    formats: tuple[str, ...] = option(
+        (), "what to export at the end", FLOAT_FORMATS
+    )
     data_dir: str = option("", "folder of tensorflow-datasets")
     cell: str = option("lstm", "recurrent cell", ("lstm", "gru", "simple"))
     units: tuple[int, ...] = option((32,), "state size of each layer")

@@ -61,9 +61,13 @@ def test_the_demo_in_small(tmp_path):
         "Pretraining",
         "Confusion",
         "Before and after",
+        "Float and integers",
         "topics-float16.tflite",
     ):
         assert part in page
+    file = tmp_path / "demo-int8/artefacts/topics-int8.tflite"
+    assert file.stat().st_size < 0.5 * artefact["bytes"]
+    assert metrics["quantized_int8_accuracy"] > 0.5 * metrics["test_accuracy"]
     # A fifth of the kernels is left.
     report = json.loads((tmp_path / "demo-pruned/metrics.json").read_text())
     assert report["nonzeros"] == metrics["pruned_nonzeros"]

@@ -13,6 +13,17 @@ from tests.compression.quantization.tiny import FAMILIES
 WITH_ISLANDS = ("transformer", "pre_norm", "bert")
 
 
+# The others take their turn among the slow tests.
+QUICK = ("mlp", "residual", "lstm", "bert")
+
+
+def slow_unless_quick(families):
+    return [
+        pytest.param(x, marks=() if x in QUICK else pytest.mark.slow)
+        for x in families
+    ]
+
+
 def ten_steps(model, x, y):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-4), loss, jit_compile=False)
@@ -24,7 +35,7 @@ def accuracy(model, x, y) -> float:
     return float((logits.argmax(-1) == y).mean())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", slow_unless_quick(FAMILIES))
 def test_int8_file_computes_what_was_trained(family, tmp_path):
     model, x, y = FAMILIES[family]()
     before = accuracy(model, x, y)
@@ -37,6 +48,7 @@ def test_int8_file_computes_what_was_trained(family, tmp_path):
     assert bool(kinds) == (family in (*WITH_ISLANDS, "bert_mean"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["pre_norm", "bert"])
 def test_nothing_is_left_in_float_without_islands(family, tmp_path):
     model, x, y = FAMILIES[family]()

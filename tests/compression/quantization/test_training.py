@@ -56,28 +56,30 @@ def ranges(model) -> dict:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "optimizer"),
     [
-        {"jit_compile": True},
-        {"steps_per_execution": 2},
-        {
-            "optimizer": keras.optimizers.Adam(
-                1e-3, gradient_accumulation_steps=2
-            )
-        },
-        {"optimizer": keras.optimizers.Adam(1e-3, use_ema=True)},
+        ({"jit_compile": True}, {}),
+        ({"steps_per_execution": 2}, {"gradient_accumulation_steps": 2}),
+        pytest.param({}, {"use_ema": True}, marks=pytest.mark.slow),
     ],
-    ids=("jit", "steps_per_execution", "accumulation", "ema"),
+    ids=("jit", "accumulation", "ema"),
 )
-def test_trains_and_exports(options, tmp_path):
+def test_trains_and_exports(options, optimizer, tmp_path):
     model = quantized()
     before = ranges(model)
-    fitted(compiled(model, **options), epochs=4)
+    adam = keras.optimizers.Adam(1e-3, **optimizer)
+    fitted(compiled(model, adam, **options), epochs=4)
     assert ranges(model) != before
     check_equal(model, data()[0], tmp_path)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "mixed_bfloat16",
+        pytest.param("mixed_float16", marks=pytest.mark.slow),
+    ],
+)
 def test_mixed_precision(policy, tmp_path):
     keras.config.set_dtype_policy(policy)
     try:
@@ -128,7 +130,9 @@ def test_lora_is_merged_into_the_file(tmp_path):
     check_equal(made, x, tmp_path)
 
 
-@pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
+@pytest.mark.parametrize(
+    "pattern", ["unstructured", pytest.param("2:4", marks=pytest.mark.slow)]
+)
 def test_zeros_of_a_pruned_model_stay(pattern, tmp_path):
     x, y = data()
     share = 0.5 if pattern == "2:4" else 0.7
