@@ -85,7 +85,7 @@ def parsed_options():
     options = parser.parse_args()
     if options.sparsities is None:
         options.sparsities = {
-            "images": [0.5, 0.8, 0.9, 0.95],
+            "images": [0.0, 0.5, 0.8, 0.9, 0.95],
             "texts": [0.5, 0.7, 0.9],
             "cost": [0.8],
         }[options.what]
@@ -119,7 +119,7 @@ def images(options):
                 test_y=test_y,
                 order=np.stack(order),
             )
-            for sparsity in (0.0, *options.sparsities):
+            for sparsity in options.sparsities:
                 schedule = over_run(sparsity, 0, options.epochs * (rows // 64))
                 accuracy = kbigs_images(shared, schedule)
                 yield f"kbig {sparsity:.0%}", seed, accuracy

@@ -130,20 +130,28 @@ def test_lora_is_merged_into_the_file(tmp_path):
     check_equal(made, x, tmp_path)
 
 
+def held_by_a_pruner(share, pattern):
+    steps = kbig.compression.ConstantSparsity(share, 0, -1, 1)
+    return kbig.compression.Pruner(steps, pattern=pattern)
+
+
 @pytest.mark.parametrize(
-    "pattern", ["unstructured", pytest.param("2:4", marks=pytest.mark.slow)]
+    ("pattern", "hold"),
+    [
+        ("unstructured", lambda *asked: kbig.compression.KeepZeros()),
+        pytest.param("unstructured", held_by_a_pruner, marks=pytest.mark.slow),
+        pytest.param("2:4", held_by_a_pruner, marks=pytest.mark.slow),
+    ],
 )
-def test_zeros_of_a_pruned_model_stay(pattern, tmp_path):
+def test_zeros_of_a_pruned_model_stay(pattern, hold, tmp_path):
     x, y = data()
     share = 0.5 if pattern == "2:4" else 0.7
     pruner = kbig.compression.Pruner(share, pattern=pattern)
     model = compiled(small())
     model.fit(x, y, batch_size=16, epochs=5, verbose=0, callbacks=[pruner])
     made = compiled(quantized(model))
-    again = kbig.compression.Pruner(
-        kbig.compression.ConstantSparsity(share, 0, -1, 1), pattern=pattern
-    )
-    made.fit(x, y, batch_size=16, epochs=2, verbose=0, callbacks=[again])
+    again = [hold(share, pattern)]
+    made.fit(x, y, batch_size=16, epochs=2, verbose=0, callbacks=again)
     kernels = [w for w in made.trainable_weights if w.name == "kernel"]
     for before, after in zip(
         [w for w in model.trainable_weights if w.name == "kernel"], kernels
