@@ -183,7 +183,11 @@ def discover(model: keras.Model, sample, plan: QuantizationPlan):
     return dataclasses.replace(
         plan,
         float_outputs=not all(ranged),
-        ranges=tuple((numbers[id(x.layer)], x.spec) for x in mode.sources()),
+        ranges=tuple(
+            (numbers[id(x.layer)], x.spec)
+            for x in mode.sources()
+            if not x.spec.table
+        ),
         folded=tuple(
             (numbers[id(into)], numbers[id(layer)])
             for into, layer in mode.folded()
@@ -220,5 +224,5 @@ def attach(model: keras.Model, plan: QuantizationPlan) -> None:
 def _track(layer: keras.Layer, ranges: list[Range]) -> None:
     """Saves ranges with a layer that was built without them."""
     layer._tracker.unlock()
-    layer.ranges = ranges
+    layer.quantization_ranges = ranges
     layer._tracker.lock()

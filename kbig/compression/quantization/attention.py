@@ -31,11 +31,9 @@ def attention(
         _by_head(quantize(name, x, symmetric=True))
         for name, x in (("key", key), ("value", value))
     )
-    scale = tf.cast(layer._inverse_sqrt_key_dim, query.dtype)
-    query = quantize("scaled_query", query * scale)
-    products = tf.matmul(query, key, transpose_b=True)
     softmax = _softmax_in_float if quantize.islands else _softmax
-    shares = softmax(quantize, products, attention_mask)
+    scale = layer._inverse_sqrt_key_dim
+    shares = softmax(quantize, query, key, scale, attention_mask)
     shares = quantize("shares", shares, fixed=activations.UNIT_RANGE)
     kept = shares
     if layer._dropout > 0.0:
@@ -44,21 +42,23 @@ def attention(
     return quantize.same(outputs, _by_step(outputs)), shares
 
 
-def _softmax_in_float(quantize, products, mask):
-    scores = quantize("scores", products)
+def _softmax_in_float(quantize, query, key, scale, mask):
+    scores = quantize("scores", tf.matmul(query, key, transpose_b=True))
     with quantize.island():
-        scores = tf.cast(scores, tf.float32)
+        scores = tf.cast(scores, tf.float32) * scale
         if mask is not None:
             kept = tf.cast(_for_heads(mask, scores.shape.rank), tf.float32)
             scores += (1 - kept) * _FAR_BELOW
-        return tf.cast(tf.nn.softmax(scores), products.dtype)
+        return tf.cast(tf.nn.softmax(scores), query.dtype)
 
 
-def _softmax(quantize, products, mask):
+def _softmax(quantize, query, key, scale, mask):
     """What is masked has the lowest score that the range holds."""
+    query = quantize("scaled_query", query * tf.cast(scale, query.dtype))
+    scores = tf.matmul(query, key, transpose_b=True)
     if mask is None:
-        return tf.nn.softmax(quantize("scores", products))
-    scores = quantize("scores", products, margin=_MARGIN)
+        return tf.nn.softmax(quantize("scores", scores))
+    scores = quantize("scores", scores, margin=_MARGIN)
     lowest = tf.cast(quantize.low("scores", scores), scores.dtype)
     mask = _for_heads(mask, scores.shape.rank)
     return tf.nn.softmax(quantize("masked", tf.where(mask, scores, lowest)))

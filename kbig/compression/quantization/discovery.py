@@ -121,7 +121,9 @@ def folded_reader(source: "Source"):
     if len(source.readers) != 1 or source.readers[0] is None:
         return None
     (reader,) = source.readers
-    return reader if reader.spec.folds(reader, source.layer) else None
+    return (
+        reader if reader.quantization_spec.folds(reader, source.layer) else None
+    )
 
 
 def _is_float(x) -> bool:

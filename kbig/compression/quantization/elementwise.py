@@ -146,6 +146,9 @@ def in_float(layer, quantize, *args, **kwargs):
     """No integer kernel divides, or counts exactly: an island."""
     quantize.read((args, kwargs))
     with quantize.island():
+        args, kwargs = keras.tree.map_structure(
+            quantize.released, (args, kwargs)
+        )
         return layer.float_call(*args, **kwargs)
 
 

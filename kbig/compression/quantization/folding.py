@@ -35,10 +35,10 @@ def weight(layer, name: str, value: np.ndarray) -> np.ndarray:
         value: of it.
     """
     normalization = layer.quantization.normalization
-    if normalization is None or name != layer.spec.normalized:
+    if normalization is None or name != layer.quantization_spec.normalized:
         return value
     scale, _ = scale_and_shift(normalization)
-    channels = layer.spec.weights[name](layer)
+    channels = layer.quantization_spec.weights[name](layer)
     kept = {axis % value.ndim for axis in channels}
     shape = [n if a in kept else 1 for a, n in enumerate(value.shape)]
     return value * scale.reshape(shape)

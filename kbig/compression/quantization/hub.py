@@ -59,7 +59,7 @@ register_layer(CachedMultiHeadAttention, attention.SPEC)
 
 def _positions(layer, quantize, x, start_index=0, positions=None):
     rows = layer.float_call(x, start_index=start_index, positions=positions)
-    return quantize.output(rows)
+    return quantize.entries("position_embeddings", rows)
 
 
 register_layer(

@@ -152,21 +152,19 @@ register_layer(
     ),
 )
 
-# Lookups give values of the table: they have its range. Position embeddings
-# are in hub.py.
-
 
 def _embedding(layer, quantize, ids):
-    return quantize.output(layer.float_call(ids))
+    return quantize.entries("embeddings", layer.float_call(ids))
 
 
 register_layer(L.Embedding, LayerSpec(_embedding, {"embeddings": _one_scale}))
 
 
 def _reversible(layer, quantize, x, reverse=False):
-    if reverse:
-        x = quantize.inputs(x)
-    return quantize.output(layer.float_call(x, reverse=reverse))
+    if not reverse:
+        return quantize.entries("embeddings", layer.float_call(x))
+    x = quantize.inputs(x)
+    return quantize.output(layer.float_call(x, reverse=True))
 
 
 def _tied_without_cap(layer) -> str:

@@ -92,6 +92,10 @@ class Mode:
         """A part of a layer that stays in float."""
         return contextlib.nullcontext()
 
+    def released(self, x):
+        """A tensor in an island, without its range."""
+        return x
+
     def bias(self, layer, value):
         """A bias as the layer's computation sees it."""
         return value
@@ -170,16 +174,35 @@ class Export(Mode):
         """A part whose operations bear a name in the file."""
         return tf.name_scope(ISLAND)
 
+    def released(self, x):
+        """Multiplied by a one that no converter knows beforehand.
+
+        Where what is left in float is a single operation between two ranges,
+        it would be computed in integers all the same.
+        """
+        if not tf.is_tensor(x) or not x.dtype.is_floating:
+            return x
+        first = tf.reshape(x, [-1])[:1]
+        return x * tf.cast(tf.equal(first, first), x.dtype)
+
     def bias(self, layer, value):
         """A bias with what is folded into it."""
         return folding.bias(layer, value)
 
     def tensor(self, layer, spec: RangeSpec, x):
         """Rounds a tensor that has a range."""
+        if spec.table:
+            return fake.fake_quantize(x, *self._bounds_of(layer, spec.table))
         found = layer.quantization.ranges.get(spec.name)
         if found is None:
             return x
         return fake.fake_quantize(x, *_numbers(found.bounds))
+
+    def _bounds_of(self, layer, table: str) -> tuple[float, float]:
+        """The range of a weight, as integers hold it."""
+        with tf.init_scope():
+            largest = float(tf.reduce_max(tf.abs(getattr(layer, table))))
+        return -largest * 128 / 127, largest
 
     input = output = tensor
 

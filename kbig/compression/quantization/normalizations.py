@@ -11,7 +11,7 @@ from kbig.compression.quantization.table import register_layer
 
 
 def _is_folded(layer, source) -> bool:
-    spec = getattr(source, "spec", None)
+    spec = getattr(source, "quantization_spec", None)
     is_product = spec is not None and bool(spec.normalized)
     return is_product and activations.is_linear(source)
 
@@ -61,9 +61,9 @@ def _layer_normalization(layer, quantize, x):
         square = tf.reduce_mean(centered * centered, -1, keepdims=True)
         y = centered * tf.math.rsqrt(square + 0.25 * layer.epsilon)
         if layer.gamma is not None:
-            y *= layer.gamma
+            y *= tf.cast(layer.gamma, y.dtype)
         if layer.beta is not None:
-            y += layer.beta
+            y += tf.cast(layer.beta, y.dtype)
     return quantize.output(tf.cast(y, x.dtype))
 
 

@@ -46,7 +46,7 @@ class Quantize:
         Returns:
             A tensor like `x`.
         """
-        loops = self.layer.spec.repeats
+        loops = self.layer.quantization_spec.repeats
         spec = RangeSpec(
             f"{self.prefix}{name}", fixed, margin, symmetric, loops
         )
@@ -64,6 +64,11 @@ class Quantize:
     def output(self, x, *, fixed: tuple[float, float] | None = None):
         """Rounds what a layer gives, unless the layer after it is folded."""
         spec = RangeSpec(f"{self.prefix}output", fixed)
+        return self.mode.output(self.layer, spec, x)
+
+    def entries(self, table: str, x):
+        """Tells that a tensor consists of entries of a weight."""
+        spec = RangeSpec(f"{self.prefix}output", table=table)
         return self.mode.output(self.layer, spec, x)
 
     def same(self, x, y):
@@ -95,7 +100,7 @@ class Quantize:
 
     def prepare(self, layer) -> None:
         """Rounds the weights of a layer once, for all steps of a loop."""
-        for name, channels in layer.spec.weights.items():
+        for name, channels in layer.quantization_spec.weights.items():
             read = functools.partial(getattr, layer, name)
             self.mode.prepare(layer, name, read, channels(layer))
 
@@ -106,3 +111,7 @@ class Quantize:
     def made_by(self, layer, name: str, x):
         """Tells that `x` has a range of a layer within this one."""
         return self.mode.made_by(layer, RangeSpec(name), x)
+
+    def released(self, x):
+        """A tensor in an island, from which its range is not carried on."""
+        return self.mode.released(x)

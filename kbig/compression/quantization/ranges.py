@@ -23,6 +23,8 @@ class RangeSpec:
         margin: added below what was observed.
         symmetric: zero lies in the middle, as some kernels need.
         loops: it is that of every step of a loop.
+        table: attribute of the weight whose entries the tensor consists of:
+            they are rounded already, and their range is the weight's.
     """
 
     name: str
@@ -30,6 +32,7 @@ class RangeSpec:
     margin: float = 0.0
     symmetric: bool = False
     loops: bool = False
+    table: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

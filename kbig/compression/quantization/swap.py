@@ -56,7 +56,7 @@ def _quantized_class(base: type, spec: LayerSpec) -> type:
         "__module__": base.__module__,
         "float_class": base,
         "float_call": base.call,
-        "spec": spec,
+        "quantization_spec": spec,
     }
     for name, channels in spec.weights.items():
         members[name] = _weight(base, name, channels)

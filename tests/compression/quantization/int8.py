@@ -57,11 +57,14 @@ def output_step(file: pathlib.Path) -> float:
     return details[last[0]["inputs"][0]]["quantization"][0]
 
 
-def check_equal(model, x, folder, steps=3, agreement=0.99, least=0.1):
+def check_equal(
+    model, x, folder, steps=3, agreement=0.99, least=0.1, outliers=0.0
+):
     """An int8 file gives what the model gives, but for a few steps.
 
     It must not be equal for want of anything to tell: the model has to use
-    a good part of the range of its outputs.
+    a good part of the range of its outputs. A share of outliers may differ by
+    four times the steps: a tie that rounds the other way grows in a loop.
     """
     file = int8_file(model, x, folder)
     got = run(file, model, x)
@@ -71,7 +74,9 @@ def check_equal(model, x, folder, steps=3, agreement=0.99, least=0.1):
     assert got.shape == expected.shape
     assert np.ptp(expected) > least * 255 * step
     step = step or np.ptp(expected) / 255
-    assert np.abs(got - expected).max() <= (steps + 0.01) * step
+    differences = np.abs(got - expected) / step
+    assert differences.max() <= (4 if outliers else 1) * steps + 0.01
+    assert (differences > steps + 0.01).mean() <= outliers
     if expected.ndim == 2 and expected.shape[-1] > 1:
         same = got.argmax(-1) == expected.argmax(-1)
         # One of few rows may be a tie.

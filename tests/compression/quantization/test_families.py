@@ -13,6 +13,7 @@ from tests.compression.quantization.tiny import FAMILIES
 WITH_ISLANDS = ("transformer", "pre_norm", "bert")
 
 
+LOOPS = ("lstm", "gru", "simple", "bidirectional", "masked")
 # The others take their turn among the slow tests.
 QUICK = ("mlp", "residual", "lstm", "bert")
 
@@ -43,7 +44,8 @@ def test_int8_file_computes_what_was_trained(family, tmp_path):
     ten_steps(quantized, x, y)
     assert before > 0.6  # It was trained.
     assert accuracy(quantized, x, y) > before - 0.05
-    file = check_equal(quantized, x, tmp_path)
+    outliers = 0.01 if family in LOOPS else 0.0
+    file = check_equal(quantized, x, tmp_path, outliers=outliers)
     kinds = {x.name for x in operations(file.read_bytes()) if x.is_float}
     assert bool(kinds) == (family in (*WITH_ISLANDS, "bert_mean"))
 

@@ -51,7 +51,7 @@ def ranges(model) -> dict:
     return {
         f"{layer.name}/{found.spec.name}": [float(b) for b in found.bounds()]
         for layer in model._flatten_layers()
-        for found in getattr(layer, "ranges", [])
+        for found in getattr(layer, "quantization_ranges", [])
     }
 
 
@@ -92,6 +92,16 @@ def test_mixed_precision(policy, tmp_path):
     for weight, own in zip(twin.weights, model.weights, strict=True):
         np.testing.assert_array_equal(weight.numpy(), own.numpy())
     check_equal(twin, data()[0], tmp_path)
+
+
+def test_bert_in_mixed_precision(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model, x, _ = FAMILIES["bert"]()
+        made = kbig.compression.quantize_aware(model, x)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    check_equal(kbig.export.float32_twin(made), x, tmp_path)
 
 
 def test_replicas_share_their_ranges(tmp_path):
@@ -199,8 +209,22 @@ def test_skipped_layers_stay_in_float(tmp_path):
     made = kbig.compression.quantize_aware(model, x, skip=["stage_1_*"])
     file = check_equal(made, x, tmp_path)
     floats = [o for o in operations(file.read_bytes()) if o.is_float]
-    assert {o.name for o in floats} <= {"CONV_2D", "MAX_POOL_2D"}
     assert sum(o.name == "CONV_2D" for o in floats) == 2
+
+
+def test_one_skipped_layer_between_others_stays_in_float(tmp_path):
+    """Nothing else would keep integers out of a single operation."""
+    x = np.random.default_rng(0).normal(size=(64, 40)).astype("float32")
+    model = kbig.models.mlp((40,), 3, (40, 40))
+    made = kbig.compression.quantize_aware(model, x, skip=["hidden_1"])
+    file = check_equal(made, x, tmp_path)
+    (product,) = (
+        o
+        for o in operations(file.read_bytes())
+        if o.is_float and o.name == "FULLY_CONNECTED"
+    )
+    # Weights and all: dynamic int8 is no float.
+    assert set(product.inputs) == {"float32"}
 
 
 def test_four_bits():
