@@ -1,5 +1,6 @@
 """Layers of KerasHub."""
 
+import keras
 import keras_hub
 import tensorflow as tf
 from keras_hub.src.layers.modeling import transformer_layer_utils
@@ -90,7 +91,7 @@ def _masked_lm(layer, quantize, inputs, mask_positions):
     if layer.token_embedding is not None:
         logits = layer.token_embedding(x, reverse=True)
     else:
-        logits = quantize("products", tf.matmul(x, layer._kernel))
+        logits = quantize("products", keras.ops.matmul(x, layer._kernel))
     logits = logits + tf.cast(layer._bias, logits.dtype)
     logits = activations.activate(
         quantize, "activation", vars(layer)["activation"], logits

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kbig.compression.quantization import activations
 from kbig.compression.quantization import equations
+from kbig.compression.quantization import modes
 from kbig.compression.quantization.table import LayerSpec
 from kbig.compression.quantization.table import register_layer
 from kbig.compression.quantization.table import standard
@@ -66,8 +67,7 @@ def _convolution_1d(layer, quantize, x):
     )
     if layer.bias is not None:
         y = tf.nn.bias_add(y, tf.cast(layer.bias, y.dtype))
-    y = activations.activate(quantize, "activation", layer.activation, y)
-    y = quantize.output(y, fixed=activations.range_of(layer))
+    y = _activated(layer, quantize, y)
     return quantize.same(y, tf.squeeze(y, 1))
 
 
@@ -89,8 +89,7 @@ def _separable(layer, quantize, x):
     y = tf.nn.conv2d(y, layer.pointwise_kernel, 1, "VALID")
     if layer.bias is not None:
         y = tf.nn.bias_add(y, tf.cast(layer.bias, y.dtype))
-    y = activations.activate(quantize, "activation", layer.activation, y)
-    return quantize.output(y, fixed=activations.range_of(layer))
+    return _activated(layer, quantize, y)
 
 
 register_layer(
@@ -108,25 +107,37 @@ register_layer(
 
 
 def _einsum_dense(layer, quantize, x, training=None):
-    """As the product of two matrices where it is one: kernels know no other."""
-    form = equations.product_form(layer.equation)
     x = quantize.inputs(x)
-    if form is None:
-        y = layer.float_call(x)
-        return quantize.output(y, fixed=activations.range_of(layer))
-    kernel = tf.convert_to_tensor(layer.kernel)
+    form = equations.product_form(layer.equation)
+    if form is None or not isinstance(quantize.mode, modes.Export):
+        # XLA takes several times as long for what comes below.
+        y = tf.einsum(layer.equation, x, layer.kernel)
+        if layer.bias is not None:
+            y += tf.cast(layer.bias, y.dtype)
+        return _activated(layer, quantize, y)
+    return _matrix_product(layer, quantize, x, form)
+
+
+def _activated(layer, quantize, y):
+    function = vars(layer)["activation"]
+    y = activations.activate(quantize, "activation", function, y)
+    return quantize.output(y, fixed=activations.range_of(layer))
+
+
+def _matrix_product(layer, quantize, x, form):
+    """The same as a product of two matrices: integer kernels know no other."""
+    kernel = layer.kernel
     inputs, outputs = kernel.shape[: form.inputs], kernel.shape[form.inputs :]
     rows = x.shape.rank - form.inputs
-    y = tf.matmul(_joined(x, rows), tf.reshape(kernel, (math.prod(inputs), -1)))
+    y = keras.ops.matmul(
+        _joined(x, rows), tf.reshape(kernel, (math.prod(inputs), -1))
+    )
     if layer.bias is not None:
         bias = tf.cast(layer.bias, y.dtype)
         y += tf.reshape(tf.broadcast_to(bias, outputs), [-1])
-    function = vars(layer)["activation"]
-    y = activations.activate(quantize, "activation", function, y)
-    y = quantize.output(y, fixed=activations.range_of(layer))
+    y = _activated(layer, quantize, y)
     shape = tf.concat([tf.shape(x)[:rows], outputs], 0)
-    apart = tf.ensure_shape(tf.reshape(y, shape), (*x.shape[:rows], *outputs))
-    return quantize.same(y, apart)
+    return tf.ensure_shape(tf.reshape(y, shape), (*x.shape[:rows], *outputs))
 
 
 def _joined(x, rows: int):
