@@ -15,6 +15,18 @@ _TYPES = {
     if isinstance(code, int)
 }
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
+# What dynamic int8 computes in float, or in both.
+_ARITHMETIC = (
+    "ADD",
+    "BATCH_MATMUL",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "FULLY_CONNECTED",
+    "MEAN",
+    "MUL",
+    "SUB",
+    "TRANSPOSE_CONV",
+)
 # Where numbers change from the one kind to the other.
 _BORDERS = ("QUANTIZE", "DEQUANTIZE")
 
@@ -78,6 +90,21 @@ def operations(content: bytes) -> list[Operation]:
                 )
             )
     return found
+
+
+def in_integers(content: bytes) -> bool:
+    """Tells whether a file computes in int8, and not only stores it.
+
+    Args:
+        content: of a .tflite file.
+
+    Returns:
+        Whether arithmetic takes and gives int8.
+    """
+    return any(
+        x.name in _ARITHMETIC and "int8" in x.inputs and "int8" in x.outputs
+        for x in operations(content)
+    )
 
 
 def check_integers(file: pathlib.Path, float_outputs: bool = False) -> None:

@@ -32,14 +32,16 @@ class ArtefactReport(Report):
     Args:
         path: of the file or folder.
         format: "SavedModel" or "LiteRT".
-        weights: what they are stored as: "float32", "float16" or "int8".
+        weights: what they are stored as: "float32", "float16" or "int8";
+            "integers" when what is between them is int8, too.
         runtime: what ran it, with its version.
         signatures: names of those that were run.
         bytes: size on disk.
         gzip_bytes: size of its files compressed by zlib.
         load_seconds: from the file to ready.
         largest_difference: from the model's outputs, as a share of their
-            range; NaN when they cannot be compared.
+            range; NaN when they cannot be compared. Of integers the largest
+            one in a hundred is left out.
         tolerance: the largest difference allowed, a few steps of float32
             included.
         top1_agreement: share of decisions that are the model's, 0 to 1: of

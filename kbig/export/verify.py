@@ -19,6 +19,7 @@ from kbig.export.decisions import Task
 from kbig.export.decisions import agreement
 from kbig.export.decisions import decision_faults
 from kbig.export.decisions import task_of
+from kbig.export.integers import in_integers
 from kbig.export.litert_file import weights_dtype
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
@@ -160,7 +161,10 @@ def _artefact_report(
 
 
 def _weights_dtype(path: pathlib.Path) -> str:
-    return "float32" if path.is_dir() else weights_dtype(path.read_bytes())
+    if path.is_dir():
+        return "float32"
+    content = path.read_bytes()
+    return "integers" if in_integers(content) else weights_dtype(content)
 
 
 def _without_padding(task: Task | None, samples) -> Callable:
@@ -184,7 +188,7 @@ def _worst_difference(got, expected, weights) -> tuple[float, float]:
     """
     pairs = [
         (
-            compare.largest_difference(outputs[name], expected[name]),
+            compare.largest_difference(outputs[name], expected[name], weights),
             compare.tolerance(expected[name], weights),
         )
         for outputs in got.values()

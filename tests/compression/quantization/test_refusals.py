@@ -149,3 +149,30 @@ def test_refused_by_the_export(case, tmp_path):
         *fragments,
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_integers_in_and_out(tmp_path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    path = tmp_path / "model.tflite"
+    report = kbig.export.litert(
+        quantized(), path, mode="int8", samples=X, integer_io=True
+    )
+    assert report.passed
+    assert report.weights == "integers"
+    interpreter = Interpreter(str(path))
+    for details in (
+        *interpreter.get_input_details(),
+        *interpreter.get_output_details(),
+    ):
+        assert details["dtype"] == np.int8
+
+
+def test_post_training_int8(tmp_path):
+    path = tmp_path / "model.tflite"
+    report = kbig.export.litert(
+        model(), path, mode="int8", samples=X, representative=X
+    )
+    assert report.passed
+    assert report.weights == "integers"
+    assert path.is_file()
