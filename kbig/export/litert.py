@@ -95,7 +95,7 @@ def _of_batch_one(signature: Signature, samples) -> Signature:
     return dataclasses.replace(signature, inputs=inputs)
 
 
-def _convert(saved_model, file, mode, rows) -> None:
+def _convert(saved_model, file, mode, rows=()) -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-P", _CONVERTER, saved_model, file, mode, *rows],

@@ -10,6 +10,7 @@ from keras_hub.src.layers.modeling.cached_multi_head_attention import (
 
 from kbig.compression.quantization import activations
 from kbig.compression.quantization import attention
+from kbig.compression.quantization.layers import with_mask_of
 from kbig.compression.quantization.table import LayerSpec
 from kbig.compression.quantization.table import register_layer
 
@@ -74,7 +75,7 @@ def _token_and_position(layer, quantize, x, start_index=0, positions=None):
     places = layer.position_embedding(
         tokens, start_index=start_index, positions=positions
     )
-    return quantize.output(tokens + places)
+    return with_mask_of(tokens, quantize.output(tokens + places))
 
 
 register_layer(

@@ -4,6 +4,8 @@ import math
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common.masking import get_keras_mask
+from keras.src.backend.common.masking import set_keras_mask
 
 from kbig.compression.quantization import activations
 from kbig.compression.quantization import equations
@@ -173,9 +175,18 @@ register_layer(L.Embedding, LayerSpec(_embedding, {"embeddings": _one_scale}))
 
 def _reversible(layer, quantize, x, reverse=False):
     if not reverse:
-        return quantize.entries("embeddings", layer.float_call(x))
+        rows = layer.float_call(x)
+        return with_mask_of(rows, quantize.entries("embeddings", rows))
     x = quantize.inputs(x)
     return quantize.output(layer.float_call(x, reverse=True))
+
+
+def with_mask_of(x, y):
+    """Hands on the mask that a layer set by itself, and not Keras for it."""
+    mask = get_keras_mask(x)
+    if mask is not None:
+        set_keras_mask(y, mask)
+    return y
 
 
 def _tied_without_cap(layer) -> str:

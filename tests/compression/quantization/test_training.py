@@ -316,3 +316,22 @@ def test_subclassed_models():
     assert isinstance(made, Twice)
     difference = np.abs(np.asarray(made(x)) - np.asarray(model(x)))
     assert 0 < difference.max() < 0.05 * np.ptp(np.asarray(model(x)))
+
+
+def test_masks_of_embeddings_reach_the_file(tmp_path):
+    """KerasHub's set the mask themselves, and not Keras for them."""
+    import keras_hub
+
+    ids = keras.Input((6,), dtype="int32", name="ids")
+    x = keras_hub.layers.TokenAndPositionEmbedding(
+        20, 6, 8, mask_zero=True, name="embedding"
+    )(ids)
+    x = keras.layers.LSTM(8, name="lstm")(x)
+    model = keras.Model(ids, keras.layers.Dense(3)(x))
+    rows = np.random.default_rng(0).integers(1, 20, (64, 6)).astype("int32")
+    rows[:32, 3:] = 0
+    made = kbig.compression.quantize_aware(model, rows)
+    check_equal(made, rows, tmp_path, outliers=0.01)
+    file = tmp_path / "model.tflite"
+    names = {o.name for o in operations(file.read_bytes())}
+    assert "SELECT_V2" in names
