@@ -204,7 +204,9 @@ def _trained_again(material, seed: int, models) -> dict:
 def _measured(artefact, float32) -> tuple:
     if artefact is None:
         return (None,) * 4
-    ratio = artefact.latency_seconds / float32.latency_seconds
+    ratio = float("nan")
+    if float32 is not None:
+        ratio = artefact.latency_seconds / float32.latency_seconds
     return (
         kbig.reporting.Bytes(artefact.bytes),
         kbig.reporting.Bytes(artefact.gzip_bytes),

@@ -28,7 +28,7 @@ _ARITHMETIC = (
     "TRANSPOSE_CONV",
 )
 # Where numbers change from the one kind to the other.
-_BORDERS = ("QUANTIZE", "DEQUANTIZE")
+_BORDERS = ("QUANTIZE", "DEQUANTIZE", "CAST")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -179,7 +179,7 @@ def discover(model: keras.Model, sample, plan: QuantizationPlan):
     numbers = {id(operation): i for i, (_, operation) in enumerate(found)}
     with modes.entered(Discovery()) as mode:
         outputs = keras.tree.flatten(model(sample, training=False))
-        ranged = [mode.read(x) for x in outputs]
+        ranged = [mode.last(x) for x in outputs]
     return dataclasses.replace(
         plan,
         float_outputs=not all(ranged),

@@ -43,7 +43,11 @@ def attention(
 
 
 def _softmax_in_float(quantize, query, key, scale, mask):
-    scores = quantize("scores", tf.matmul(query, key, transpose_b=True))
+    products = query
+    if query.dtype == tf.float16:  # It does not hold sums of so many products.
+        products, key = tf.cast(query, tf.float32), tf.cast(key, tf.float32)
+    products = tf.matmul(products, key, transpose_b=True)
+    scores = quantize("scores", products)
     with quantize.island():
         scores = tf.cast(scores, tf.float32) * scale
         if mask is not None:

@@ -5,6 +5,7 @@ import numbers
 import keras
 import numpy as np
 
+from kbig.compression.quantization.ranges import Range
 from kbig.errors import UsageError
 
 # Rows of the sample that find ranges at a time.
@@ -43,6 +44,19 @@ def check_model(model, is_quantized: bool) -> None:
             "The model is quantized already. Received: model="
             f"{model.name!r}. Train it on, or pass the float model."
         )
+
+
+def check_ranges(model: keras.Model) -> None:
+    """Raises a UsageError where what the sample gave is not finite."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, Range) and layer.spec.fixed is None:
+            bounds = [float(bound) for bound in layer.bounds()]
+            if not np.isfinite(bounds).all():
+                raise UsageError(
+                    "The model gives numbers that are not finite, so there "
+                    f"are no ranges. Received: {bounds} for {layer.path}. "
+                    "Take weights from before training diverged."
+                )
 
 
 def batches(model: keras.Model, sample) -> list:

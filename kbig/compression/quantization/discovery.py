@@ -69,6 +69,13 @@ class Discovery(Mode):
         """Gives a tensor a range of its own, unless its reader is folded."""
         return self._marked(layer, spec, x, []) if _is_float(x) else x
 
+    def last(self, x) -> bool:
+        """Tells that the model gives a tensor; whether it has a range."""
+        source = getattr(x, "_kbig_source", None)
+        if source is not None:
+            source.spec = dataclasses.replace(source.spec, last=True)
+        return self.read(x)
+
     def read(self, x) -> bool:
         """Tells that a tensor is needed rounded; whether it is."""
         return self._read(x, None) or not _is_float(x)
@@ -108,16 +115,22 @@ class Discovery(Mode):
 
     def sources(self) -> list["Source"]:
         """The tensors that are rounded."""
-        return [x for x in self.found.values() if folded_reader(x) is None]
+        return [x for x in self.found.values() if self._folded(x) is None]
 
     def folded(self) -> list[tuple]:
         """Layers that are folded, each after the one it is folded into."""
-        pairs = ((x.layer, folded_reader(x)) for x in self.found.values())
+        pairs = ((x.layer, self._folded(x)) for x in self.found.values())
         return [pair for pair in pairs if pair[1] is not None]
+
+    def _folded(self, source: "Source"):
+        """The layer that is folded into the one that computed a tensor."""
+        reader = folded_reader(source)
+        once = [self._calls[id(x)] <= 1 for x in (source.layer, reader)]
+        return reader if all(once) else None
 
 
 def folded_reader(source: "Source"):
-    """The layer that is folded into the one that computed a tensor."""
+    """The layer that could be folded into the one that computed a tensor."""
     if len(source.readers) != 1 or source.readers[0] is None:
         return None
     (reader,) = source.readers

@@ -10,6 +10,7 @@ from kbig.compression.quantization import activations
 from kbig.compression.quantization.table import LayerSpec
 from kbig.compression.quantization.table import passing
 from kbig.compression.quantization.table import register_layer
+from kbig.compression.quantization.table import standard
 
 L = keras.layers
 
@@ -59,7 +60,12 @@ def _activation(layer, quantize, x):
 
 
 def _softmax(layer, quantize, x, mask=None):
-    y = layer.float_call(quantize.inputs(x))
+    x = quantize.inputs(x)
+    if mask is None:
+        y = layer.float_call(x)
+    else:
+        with quantize.island():
+            y = layer.float_call(quantize.released(x), mask=mask)
     return quantize.output(y, fixed=activations.UNIT_RANGE)
 
 
@@ -78,7 +84,7 @@ register_layer(L.Softmax, LayerSpec(_softmax, obstacle=_softmax_obstacle))
 
 def _pairwise(function):
     def call(layer, quantize, inputs):
-        first, *others = quantize.inputs(inputs)
+        first, *others = _of_one_rank(quantize.inputs(inputs))
         for i, x in enumerate(others, start=1):
             first = function(first, x)
             if i < len(others):
@@ -86,6 +92,17 @@ def _pairwise(function):
         return quantize.output(first)
 
     return LayerSpec(call)
+
+
+def _of_one_rank(tensors) -> list:
+    """Keras adds axes behind the batch, and not before it."""
+    rank = max(x.shape.rank for x in tensors)
+    found = []
+    for x in tensors:
+        while x.shape.rank < rank:
+            x = tf.expand_dims(x, 1)
+        found.append(x)
+    return found
 
 
 def _operands(layer, quantize, *operands):
@@ -103,11 +120,7 @@ register_layer(L.Concatenate, LayerSpec())
 for operation in (arrays.Add, arrays.Subtract, arrays.Multiply):
     register_layer(operation, LayerSpec(_operands))
 
-for layer_class in (
-    L.GlobalAveragePooling1D,
-    L.GlobalAveragePooling2D,
-):
-    register_layer(layer_class, LayerSpec())
+register_layer(L.GlobalAveragePooling2D, LayerSpec())
 
 
 for layer_class in (
@@ -152,6 +165,14 @@ def in_float(layer, quantize, *args, **kwargs):
         return layer.float_call(*args, **kwargs)
 
 
+def _average(layer, quantize, x, mask=None):
+    """Of steps that are not masked: their number divides in float."""
+    if mask is None:
+        return standard(layer, quantize, x)
+    return quantize.output(in_float(layer, quantize, x, mask=mask))
+
+
+register_layer(L.GlobalAveragePooling1D, LayerSpec(_average))
 for operation in (
     arrays.Sum,
     arrays.Maximum,
@@ -171,6 +192,9 @@ def _cast(layer, quantize, x):
 
 
 def _rescaling(layer, quantize, x):
+    if not x.dtype.is_floating:
+        with quantize.island():
+            x = tf.cast(x, layer.compute_dtype)
     x = quantize.inputs(tf.cast(x, layer.compute_dtype))
     scale, offset = (
         tf.cast(value, x.dtype) for value in (layer.scale, layer.offset)

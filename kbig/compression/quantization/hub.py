@@ -10,7 +10,7 @@ from keras_hub.src.layers.modeling.cached_multi_head_attention import (
 
 from kbig.compression.quantization import activations
 from kbig.compression.quantization import attention
-from kbig.compression.quantization.layers import with_mask_of
+from kbig.compression.quantization.keras_masks import with_mask_of
 from kbig.compression.quantization.table import LayerSpec
 from kbig.compression.quantization.table import register_layer
 
@@ -31,12 +31,21 @@ def _encoder(
     )
     first = layer.normalize_first
 
+    scores = []
+
     def attend(x):
         if first:
             x = layer._self_attention_layer_norm(x)
         x = layer._self_attention_layer(
-            query=x, value=x, attention_mask=mask, training=training
+            query=x,
+            value=x,
+            attention_mask=mask,
+            training=training,
+            return_attention_scores=return_attention_scores,
         )
+        if return_attention_scores:
+            x, shares = x
+            scores.append(shares)
         return layer._self_attention_dropout(x, training=training)
 
     def feed_forward(x):
@@ -52,7 +61,7 @@ def _encoder(
     ):
         x = quantize(name, x + block(x))
         x = x if first else norm(x)
-    return x
+    return (x, *scores) if scores else x
 
 
 register_layer(keras_hub.layers.TransformerEncoder, LayerSpec(_encoder))

@@ -4,12 +4,11 @@ import math
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common.masking import get_keras_mask
-from keras.src.backend.common.masking import set_keras_mask
 
 from kbig.compression.quantization import activations
 from kbig.compression.quantization import equations
 from kbig.compression.quantization import modes
+from kbig.compression.quantization.keras_masks import with_mask_of
 from kbig.compression.quantization.table import LayerSpec
 from kbig.compression.quantization.table import register_layer
 from kbig.compression.quantization.table import standard
@@ -111,19 +110,31 @@ register_layer(
 def _einsum_dense(layer, quantize, x, training=None):
     x = quantize.inputs(x)
     form = equations.product_form(layer.equation)
-    if form is None or not isinstance(quantize.mode, modes.Export):
-        # XLA takes several times as long for what comes below.
-        y = tf.einsum(layer.equation, x, layer.kernel)
-        if layer.bias is not None:
-            y += tf.cast(layer.bias, y.dtype)
-        return _activated(layer, quantize, y)
-    return _matrix_product(layer, quantize, x, form)
+    is_product = form is not None and _fits(layer, form)
+    if is_product and isinstance(quantize.mode, modes.Export):
+        return _matrix_product(layer, quantize, x, form)
+    # XLA takes several times as long for the product of matrices.
+    y = tf.einsum(layer.equation, x, layer.kernel)
+    if layer.bias is not None:
+        if not is_product:
+            y = quantize("products", y)
+        y += tf.cast(layer.bias, y.dtype)
+    return _activated(layer, quantize, y)
 
 
 def _activated(layer, quantize, y):
     function = vars(layer)["activation"]
     y = activations.activate(quantize, "activation", function, y)
     return quantize.output(y, fixed=activations.range_of(layer))
+
+
+def _fits(layer, form) -> bool:
+    """Whether bias and activation do with the new axes made one."""
+    new = form.rank - form.inputs
+    function = vars(layer)["activation"]
+    is_softmax = function is keras.activations.softmax
+    rank = 0 if layer.bias is None else len(layer.bias.shape)
+    return rank <= new and not (is_softmax and new > 1)
 
 
 def _matrix_product(layer, quantize, x, form):
@@ -153,7 +164,9 @@ def _joined(x, rows: int):
 
 def _einsum_channels(layer):
     form = equations.product_form(layer.equation)
-    return () if form is None else range(form.inputs, form.rank)
+    if form is None or not _fits(layer, form):
+        return ()
+    return tuple(range(form.inputs, form.rank))
 
 
 register_layer(
@@ -179,14 +192,6 @@ def _reversible(layer, quantize, x, reverse=False):
         return with_mask_of(rows, quantize.entries("embeddings", rows))
     x = quantize.inputs(x)
     return quantize.output(layer.float_call(x, reverse=True))
-
-
-def with_mask_of(x, y):
-    """Hands on the mask that a layer set by itself, and not Keras for it."""
-    mask = get_keras_mask(x)
-    if mask is not None:
-        set_keras_mask(y, mask)
-    return y
 
 
 def _tied_without_cap(layer) -> str:

@@ -106,6 +106,7 @@ def quantize_aware(
     for rows in sample:
         with modes.entered(modes.Calibration()):
             quantized(rows, training=False)
+    checks.check_ranges(quantized)
     return quantized
 
 
@@ -158,12 +159,24 @@ class _Quantized:
 
     def get_config(self):
         state = self.quantization
-        return {"model": state.config, "plan": state.plan.to_config()}
+        return {
+            "model": state.config,
+            "plan": state.plan.to_config(),
+            "frozen": [
+                number
+                for number, (_, layer) in enumerate(attach.operations(self))
+                if not getattr(layer, "trainable", True)
+            ],
+        }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         plan = attach.QuantizationPlan.from_config(config["plan"])
-        return _built(config["model"], plan, custom_objects)
+        model = _built(config["model"], plan, custom_objects)
+        layers = attach.operations(model)
+        for number in config["frozen"]:
+            layers[number][1].trainable = False
+        return model
 
 
 class _ModelState:

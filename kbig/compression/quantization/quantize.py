@@ -5,6 +5,7 @@ import functools
 
 import keras
 
+from kbig.compression.quantization.keras_masks import with_mask_of
 from kbig.compression.quantization.ranges import RangeSpec
 
 
@@ -55,11 +56,12 @@ class Quantize:
     def inputs(self, structure):
         """Rounds what a layer is given, in any structure of tensors."""
         flat = keras.tree.flatten(structure)
-        rounded = [
-            self.mode.input(self.layer, RangeSpec(f"{self.prefix}input_{i}"), x)
-            for i, x in enumerate(flat)
-        ]
+        rounded = [self._input(i, x) for i, x in enumerate(flat)]
         return keras.tree.pack_sequence_as(structure, rounded)
+
+    def _input(self, index: int, x):
+        spec = RangeSpec(f"{self.prefix}input_{index}")
+        return with_mask_of(x, self.mode.input(self.layer, spec, x))
 
     def output(self, x, *, fixed: tuple[float, float] | None = None):
         """Rounds what a layer gives, unless the layer after it is folded."""
@@ -114,4 +116,4 @@ class Quantize:
 
     def released(self, x):
         """A tensor in an island, from which its range is not carried on."""
-        return self.mode.released(x)
+        return with_mask_of(x, self.mode.released(x))

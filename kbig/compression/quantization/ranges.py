@@ -25,6 +25,7 @@ class RangeSpec:
         loops: it is that of every step of a loop.
         table: attribute of the weight whose entries the tensor consists of:
             they are rounded already, and their range is the weight's.
+        last: it is what the model gives.
     """
 
     name: str
@@ -33,6 +34,7 @@ class RangeSpec:
     symmetric: bool = False
     loops: bool = False
     table: str = ""
+    last: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +155,9 @@ class Range(keras.layers.Layer):
                 self._collect(*seen)
             else:
                 self._move(*seen, progress)
+        if progress.training and self.spec.last and self.spec.fixed:
+            # A probability that is rounded to 0 has no gradient.
+            return x
         return progress.rounded(fake.fake_quantize(x, *self.bounds()), x)
 
     def bounds(self) -> tuple:
@@ -184,10 +189,13 @@ class Range(keras.layers.Layer):
         for bound, new, wider in zip(
             self.seen, (low, high), (tf.minimum, tf.maximum)
         ):
+            new = tf.where(tf.math.is_finite(new), new, bound)
             bound.assign(wider(bound, new))
 
     def _move(self, low, high, progress: Progress) -> None:
         for bound, new in zip((self.low, self.high), self._merged(low, high)):
+            # A batch that diverged, which the optimizer may leave out.
+            new = tf.where(tf.math.is_finite(new), new, bound)
             bound.assign(progress.unless_frozen(new, bound))
 
     def _merged(self, low, high) -> tuple:
@@ -205,6 +213,7 @@ class Range(keras.layers.Layer):
         """Bounds of a batch that hold zero and leave room for a grid."""
         low, high = OBSERVERS[self.observation.observer][0](x)
         low = tf.minimum(low, 0.0)
+        high = tf.maximum(high, 0.0)
         return low, tf.maximum(high, low + fake.SMALLEST_RANGE)
 
 

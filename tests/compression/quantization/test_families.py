@@ -15,7 +15,7 @@ WITH_ISLANDS = ("transformer", "pre_norm", "bert")
 
 LOOPS = ("lstm", "gru", "simple", "bidirectional", "masked")
 # The others take their turn among the slow tests.
-QUICK = ("mlp", "residual", "lstm", "bert")
+QUICK = ("mlp", "residual", "bert")
 
 
 def slow_unless_quick(families):

@@ -94,6 +94,7 @@ def test_mixed_precision(policy, tmp_path):
     check_equal(twin, data()[0], tmp_path)
 
 
+@pytest.mark.slow
 def test_bert_in_mixed_precision(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
