@@ -48,8 +48,13 @@ EPOCHS = 10
 
 def main():
     options = parsed_options()
-    results = {"options": {k: str(v) for k, v in vars(options).items()}}
     measure = {"images": images, "texts": texts, "cost": cost}[options.what]
+    show(f"Pruning: {options.what}", measure, options)
+
+
+def show(title, measure, options):
+    """Writes every result as it comes, and a table of them at the end."""
+    results = {"options": {k: str(v) for k, v in vars(options).items()}}
     for side, seed, number in measure(options):
         results.setdefault(side, []).append(number)
         print(f"{side}, {seed}: {number:.5f}", flush=True)
@@ -60,7 +65,6 @@ def main():
         for side, each in results.items()
     ]
     columns = ("side", "mean", "standard deviation", "seeds")
-    title = f"Pruning: {options.what}"
     kbig.reporting.show(kbig.reporting.Table(title, columns, rows))
 
 
@@ -311,12 +315,6 @@ def timed(model, x, y, batch_size, is_pruned):
     third epoch to the seventh, as often as in any run of this length: all of
     it, the first update with what it traces too, is in what is timed.
     """
-    times = []
-
-    class Clock(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            times.append(time.perf_counter())
-
     steps = math.ceil(len(y) / batch_size)
     # The model has trained before, and schedules count all of its steps.
     first = int(model.optimizer.iterations)
@@ -326,16 +324,28 @@ def timed(model, x, y, batch_size, is_pruned):
     )
     callbacks = [kbig.compression.Pruner(schedule)] if is_pruned else []
     model.train_function = None
+    return step_seconds(model, x, y, batch_size, EPOCHS, callbacks)
+
+
+def step_seconds(model, x, y, batch_size, epochs, callbacks=()) -> float:
+    """Seconds of a step, the mean over all epochs but the first."""
+    times = []
+
+    class Clock(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            times.append(time.perf_counter())
+
     model.fit(
         x,
         y,
         batch_size=batch_size,
-        epochs=EPOCHS,
+        epochs=epochs,
         verbose=0,
         callbacks=[*callbacks, Clock()],
     )
     times.append(time.perf_counter())
-    return (times[-1] - times[1]) / ((EPOCHS - 1) * steps)
+    steps = math.ceil(len(y) / batch_size)
+    return (times[-1] - times[1]) / ((epochs - 1) * steps)
 
 
 def idx_files(directory, name):

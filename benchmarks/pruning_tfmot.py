@@ -50,6 +50,25 @@ def residual_cnn():
     return keras.Model(images, keras.layers.Dense(10, name="logits")(x))
 
 
+def fit(model, data, rate, callbacks=()):
+    """Trains on the images in the order that both sides have."""
+    model.compile(
+        keras.optimizers.Adam(rate),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    order = data["order"]
+    rows = np.concatenate([x[: len(x) // 64 * 64] for x in order])
+    x, y = tf.constant(data["x"]), tf.constant(data["y"])
+    batches = tf.data.Dataset.from_tensor_slices(rows).batch(64)
+    model.fit(
+        batches.map(lambda i: (tf.gather(x, i), tf.gather(y, i))),
+        epochs=len(order),
+        steps_per_epoch=len(order[0]) // 64,
+        verbose=0,
+        callbacks=list(callbacks),
+    )
+
+
 def main():
     shared, *numbers = sys.argv[1:]
     sparsity, begin, end, frequency = map(float, numbers)
@@ -70,21 +89,7 @@ def main():
             )
             model = tfmot.sparsity.keras.prune_low_magnitude(model, schedule)
             callbacks = [tfmot.sparsity.keras.UpdatePruningStep()]
-        model.compile(
-            keras.optimizers.Adam(1e-3),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        )
-        order = data["order"]
-        rows = np.concatenate([x[: len(x) // 64 * 64] for x in order])
-        x, y = tf.constant(data["x"]), tf.constant(data["y"])
-        batches = tf.data.Dataset.from_tensor_slices(rows).batch(64)
-        model.fit(
-            batches.map(lambda i: (tf.gather(x, i), tf.gather(y, i))),
-            epochs=len(order),
-            steps_per_epoch=len(order[0]) // 64,
-            verbose=0,
-            callbacks=callbacks,
-        )
+        fit(model, data, 1e-3, callbacks)
         logits = model.predict(data["test_x"], batch_size=256, verbose=0)
         print(float((logits.argmax(-1) == data["test_y"]).mean()))
 

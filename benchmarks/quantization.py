@@ -22,13 +22,11 @@ Every result is printed and written to --out as soon as it is there.
 """
 
 import argparse
-import json
 import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import keras
 import numpy as np
@@ -36,6 +34,8 @@ from ai_edge_litert.interpreter import Interpreter
 from pruning import batches
 from pruning import idx_files
 from pruning import residual_cnn
+from pruning import show
+from pruning import step_seconds
 
 import kbig
 
@@ -44,20 +44,8 @@ HERE = pathlib.Path(__file__).parent
 
 def main():
     options = parsed_options()
-    results = {"options": {k: str(v) for k, v in vars(options).items()}}
     measure = {"images": images, "cost": cost, "latency": latency}
-    for side, seed, number in measure[options.what](options):
-        results.setdefault(side, []).append(number)
-        print(f"{side}, {seed}: {number:.5f}", flush=True)
-        options.out.write_text(json.dumps(results, indent=2))
-    results.pop("options")
-    rows = [
-        (side, np.mean(each), np.std(each, ddof=len(each) > 1), len(each))
-        for side, each in results.items()
-    ]
-    columns = ("side", "mean", "standard deviation", "seeds")
-    title = f"Quantization: {options.what}"
-    kbig.reporting.show(kbig.reporting.Table(title, columns, rows))
+    show(f"Quantization: {options.what}", measure[options.what], options)
 
 
 def parsed_options():
@@ -199,32 +187,12 @@ def cost(options):
             )
         for number in range(-1, 2 * options.seeds):
             side = list(sides)[number % 2]
-            seconds = timed(sides[side], x, y, batch_size)
+            seconds = step_seconds(sides[side], x, y, batch_size, epochs=4)
             if number > 0 or side == "float" and number == 0:
                 found[side].append(seconds)
                 yield f"{name}, {side}, seconds of a step", number, seconds
         medians = [statistics.median(each) for each in found.values()]
         yield f"{name}, ratio", 0, medians[1] / medians[0]
-
-
-def timed(model, x, y, batch_size) -> float:
-    """Seconds of a step, the mean over all epochs but the first."""
-    times = []
-
-    class Clock(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            times.append(time.perf_counter())
-
-    model.fit(
-        x,
-        y,
-        batch_size=batch_size,
-        epochs=4,
-        verbose=0,
-        callbacks=[Clock()],
-    )
-    times.append(time.perf_counter())
-    return (times[-1] - times[1]) / (3 * -(-len(y) // batch_size))
 
 
 def latency(options):

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
+from pruning_tfmot import fit
 from pruning_tfmot import residual_cnn
 
 
@@ -23,20 +24,7 @@ def main():
         for weight in model.weights:
             weight.assign(data[weight.name.removesuffix(":0")])
         model = tfmot.quantization.keras.quantize_model(model)
-        model.compile(
-            keras.optimizers.Adam(float(rate)),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        )
-        order = data["order"]
-        rows = np.concatenate([x[: len(x) // 64 * 64] for x in order])
-        x, y = tf.constant(data["x"]), tf.constant(data["y"])
-        batches = tf.data.Dataset.from_tensor_slices(rows).batch(64)
-        model.fit(
-            batches.map(lambda i: (tf.gather(x, i), tf.gather(y, i))),
-            epochs=len(order),
-            steps_per_epoch=len(order[0]) // 64,
-            verbose=0,
-        )
+        fit(model, data, float(rate))
     fixed = keras.Input(batch_shape=(1, 28, 28, 1))
     converter = tf.lite.TFLiteConverter.from_keras_model(
         keras.Model(fixed, model(fixed))

@@ -10,9 +10,9 @@ from typing import Any
 
 import keras
 import keras_hub
-from keras.src.saving.serialization_lib import ObjectSharingScope
 
 from kbig.errors import UsageError
+from kbig.models import copies
 from kbig.models.layers import children
 
 # Part of the pretrained encoder, though it comes after its last layer; two
@@ -199,19 +199,12 @@ def with_encoders(
     """
     encoders = {layer.name for layer in model.layers if is_encoder(layer)}
     _check_all_heads(model)
-    own_classes = {type(x).__name__: type(x) for x in model._flatten_layers()}
-    # The scopes keep tied weights tied, as when a file is saved and loaded.
-    with ObjectSharingScope():
-        config = keras.saving.serialize_keras_object(model)
-    config.pop("compile_config", None)
+    config = copies.serialized(model)
     config["config"]["layers"] = [
         change(layer) if layer["config"]["name"] in encoders else layer
         for layer in config["config"]["layers"]
     ]
-    with ObjectSharingScope():
-        copy = keras.saving.deserialize_keras_object(
-            config, custom_objects=own_classes
-        )
+    copy = copies.built(config, copies.own_classes(model))
     source = weight_names(model)
     for name, variable in weight_names(copy).items():
         if name in source:

@@ -26,7 +26,7 @@ def attention(
     """In place of what `MultiHeadAttention` does between its projections."""
     query = _by_head(quantize("query", query))
     # XNNPACK multiplies two tensors in integers only if zero lies in the
-    # middle of the second one's range; else it takes 24 times as long.
+    # middle of the second one's range; LiteRT's own kernel is far slower.
     key, value = (
         _by_head(quantize(name, x, symmetric=True))
         for name, x in (("key", key), ("value", value))

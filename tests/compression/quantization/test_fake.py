@@ -41,8 +41,7 @@ def test_one_channel_is_what_tensorflow_gives():
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_tfmots_quantizer_gives_the_same_grid():
-    """In a process of its own, which is on Keras 2: see benchmarks."""
+def test_a_convolution_has_the_grid_that_tfmot_asks_for():
     weight = np.random.default_rng(1).normal(size=(3, 3, 2, 4))
     weight = weight.astype("float32")
     largest = np.abs(weight).max((0, 1, 2))
