@@ -65,7 +65,8 @@ def _softmax(quantize, query, key, scale, mask):
     scores = quantize("scores", scores, margin=_MARGIN)
     lowest = tf.cast(quantize.low("scores", scores), scores.dtype)
     mask = _for_heads(mask, scores.shape.rank)
-    return tf.nn.softmax(quantize("masked", tf.where(mask, scores, lowest)))
+    masked = tf.where(mask, scores, lowest)
+    return tf.nn.softmax(quantize.same(scores, masked))
 
 
 def _by_head(x):

@@ -1,6 +1,7 @@
 """Normalizations: of batches, folded or alone, and of layers."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kbig.compression.quantization import activations
@@ -78,12 +79,30 @@ def _in_integers(layer, quantize, x):
     step = tf.cast(quantize.step("variance", variance), x.dtype)
     variance = quantize("positive", variance + tf.maximum(step, layer.epsilon))
     inverse = quantize("inverse", tf.math.rsqrt(variance))
-    y = quantize("normalized", centered * inverse)
+    y = centered * inverse
+    if layer.gamma is None and layer.beta is None:
+        return y
+    y = quantize("normalized", y)
+    if isinstance(quantize.mode, modes.Export):
+        # A product with ones or a sum with zeros would vanish, and leave two
+        # ranges in a row, which nearly equal ones must not be.
+        return _by_channel(y, *_scale_and_shift(layer, x.shape[-1]))
     if layer.gamma is not None:
-        y = quantize("scaled", y * tf.cast(layer.gamma, y.dtype))
+        y = y * tf.cast(layer.gamma, y.dtype)
     if layer.beta is not None:
         y = y + tf.cast(layer.beta, y.dtype)
     return y
+
+
+def _scale_and_shift(layer, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of a layer normalization: values, while a graph is traced, too."""
+    with tf.init_scope():
+        return tuple(
+            np.full(channels, default, np.float32)
+            if weight is None
+            else np.asarray(weight)
+            for weight, default in ((layer.gamma, 1.0), (layer.beta, 0.0))
+        )
 
 
 def _plain(layer) -> str:

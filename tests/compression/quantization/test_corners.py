@@ -4,6 +4,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import kbig
 from kbig.compression.quantization import modes
@@ -207,3 +208,18 @@ def test_bytes_are_rescaled(tmp_path):
     rows = GENERATOR.integers(0, 256, (32, 6, 6, 1)).astype("uint8")
     made = close_to_float(model, rows)
     check_equal(made, rows, tmp_path)
+
+
+@pytest.mark.parametrize("islands", [True, False])
+def test_a_normalization_that_was_not_trained_converts(islands, tmp_path):
+    """Its ones and zeros leave two ranges with nothing between them."""
+    x = keras.Input((5, 8), name="x")
+    y = L.LayerNormalization(name="layer_normalization")(x)[:, 0]
+    model = keras.Model(x, L.Dense(3)(y))
+    rows = GENERATOR.normal(size=(64, 5, 8)).astype("float32")
+    made = kbig.compression.quantize_aware(model, rows, islands=islands)
+    check_equal(made, rows, tmp_path, steps=6)
+    gamma = made.get_layer("layer_normalization").gamma
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(made(rows, training=True) ** 2)
+    assert np.abs(tape.gradient(loss, gamma.value)).max() > 0
