@@ -16,6 +16,7 @@ import pathlib
 import time
 
 import numpy as np
+import pruning
 
 import kbig
 
@@ -78,6 +79,7 @@ def parsed_options():
     parser.add_argument("--alpha", type=float, default=0.9)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    pruning.add_xla(parser)
     parser.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("distillation.json")
     )
@@ -142,7 +144,9 @@ def taught(teacher, lesson, seed, test_texts, options):
     """Trains one student; returns its logits and the seconds that it took."""
     begin = time.perf_counter()
     texts, targets, alpha, epochs = lesson
-    runtime = kbig.training.Runtime(seed=seed, xla_pays_on_cpu=True)
+    runtime = kbig.training.Runtime(
+        xla=options.xla, seed=seed, xla_pays_on_cpu=True
+    )
     with runtime.scope():
         classes = len(teacher.class_names)
         student, tokenizer = started(teacher, classes, options)

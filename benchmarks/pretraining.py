@@ -192,6 +192,12 @@ def parse():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=5)
     parser.add_argument(
+        "--peak-size",
+        type=int,
+        default=2048,
+        help="of the square matrices of the peak; a GPU needs 8192",
+    )
+    parser.add_argument(
         "--sides",
         nargs="+",
         choices=tuple(pretraining_sides.SIDES),
@@ -226,7 +232,7 @@ def main():
     options = parse()
     peaks = {
         f"{dtype} ({framework})": value
-        for dtype, _, *values in matmul_peak.measure([2048], 1.0)
+        for dtype, _, *values in matmul_peak.measure([options.peak_size], 1.0)
         for framework, value in zip(("TensorFlow", "PyTorch"), values)
         if value is not None
     }

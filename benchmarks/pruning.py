@@ -44,6 +44,7 @@ from kbig.compression.pruning.schedules import over_run
 HERE = pathlib.Path(__file__).parent
 # Of a run that is timed.
 EPOCHS = 10
+METHODS = ("control", "magnitude", "movement")
 
 
 def main():
@@ -79,10 +80,18 @@ def parsed_options():
     parser.add_argument("--start", help="Hugging Face directory, for texts")
     parser.add_argument("--limit", type=int, default=0, help="training rows")
     parser.add_argument("--sparsities", nargs="+", type=float)
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        default=METHODS,
+        help="of texts",
+    )
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
+    add_xla(parser)
     parser.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("pruning.json")
     )
@@ -94,6 +103,17 @@ def parsed_options():
             "cost": [0.8],
         }[options.what]
     return options
+
+
+def add_xla(parser):
+    parser.add_argument(
+        "--no-xla",
+        dest="xla",
+        action="store_const",
+        const=False,
+        default="auto",
+        help="of texts: XLA compiles for each length of rows, slowly on a GPU",
+    )
 
 
 def seeds(options):
@@ -196,11 +216,15 @@ def texts(options):
     run = kbig.runs.Run.open(options.run)
     dataset = kbig.data.load(run.config["data"])
     test = dataset.arrays("test")
-    yield "the run", 0, accuracy_of_texts(run, run.load_model(), test)
+    if not options.start:
+        yield "the run", 0, accuracy_of_texts(run, run.load_model(), test)
     for seed in seeds(options):
-        yield "control", seed, text_side(run, dataset, None, seed, options)
+        if "control" in options.methods:
+            yield "control", seed, text_side(run, dataset, None, seed, options)
         for sparsity in options.sparsities:
-            for method in ("magnitude", "movement"):
+            for method in METHODS[1:]:
+                if method not in options.methods:
+                    continue
                 pruner = kbig.compression.Pruner(
                     sparsity, layers="transformer_layer_*", method=method
                 )
@@ -227,7 +251,7 @@ def text_side(run, dataset, pruner, seed, options):
 def trained_on_texts(run, model, dataset, pruner, seed, options):
     """Trains the model of a run, or one made of it, on the run's data."""
     runtime = kbig.training.Runtime(
-        "none", "float32", seed=seed, xla_pays_on_cpu=True
+        "none", "float32", options.xla, seed, xla_pays_on_cpu=True
     )
     x, y = dataset.arrays("train")
     rows = np.random.default_rng(seed).permutation(len(x))

@@ -95,6 +95,7 @@ def parsed_options():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--length", type=int, default=32, help="of a text")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
+    pruning.add_xla(parser)
     parser.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("shrinking.json")
     )
