@@ -29,7 +29,21 @@ def rebuilt(
     """
     twin = built(change(serialized(model)), own_classes(model))
     twin.set_weights(model.get_weights())
+    settle(twin)
     return twin
+
+
+def settle(model: keras.Model) -> None:
+    """Lets a model that was given weights compute with all of them.
+
+    An adapted `Normalization` computes with what it made of its weights.
+
+    Args:
+        model: whose weights were assigned.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def serialized(model: keras.Model) -> dict:

@@ -209,6 +209,7 @@ def with_encoders(
     for name, variable in weight_names(copy).items():
         if name in source:
             variable.assign(source[name])
+    copies.settle(copy)
     return copy
 
 

@@ -16,6 +16,7 @@ from kbig.compression.low_rank.sites import is_plain_encoder
 from kbig.compression.low_rank.sites import own_variables
 from kbig.compression.low_rank.sites import parameters_of
 from kbig.errors import UsageError
+from kbig.models.copies import settle
 from kbig.models.layers import children
 
 # What a model's configuration says of a layer beside what the layer says.
@@ -62,6 +63,7 @@ def factorized(
             "in one model only."
         )
     _copy(model, copy, _fill(model, copy, "", ranks))
+    settle(copy)
     return copy
 
 

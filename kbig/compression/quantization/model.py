@@ -100,6 +100,7 @@ def quantize_aware(
     config, classes = copies.serialized(model), copies.own_classes(model)
     twin = copies.built(copies.with_float32_policies(config), classes)
     twin.set_weights(model.get_weights())
+    copies.settle(twin)
     plan = attach.discover(twin, sample[0], plan)
     quantized = _built(config, plan, classes)
     _take_weights(quantized, model)
@@ -225,3 +226,4 @@ def _take_weights(quantized, model) -> None:
     own = [weight for weight in quantized.weights if id(weight) not in added]
     for weight, value in zip(own, model.weights, strict=True):
         weight.assign(value)
+    copies.settle(quantized)

@@ -49,6 +49,40 @@ register_layer(
 )
 
 
+def _normalization(layer, quantize, x):
+    x = quantize.inputs(tf.cast(x, layer.compute_dtype))
+    if not isinstance(quantize.mode, modes.Export):
+        return quantize.output(layer.float_call(x))
+    return quantize.output(_by_channel(x, *_adapted(layer, x.shape[-1])))
+
+
+def _adapted(layer, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and shift of what a data set has taught."""
+    with tf.init_scope():
+        mean, variance = (
+            np.broadcast_to(np.asarray(value, np.float32).ravel(), channels)
+            for value in (layer.mean, layer.variance)
+        )
+    deviation = np.maximum(np.sqrt(variance), keras.backend.epsilon())
+    return (
+        (deviation, mean)
+        if layer.invert
+        else (1 / deviation, -mean / deviation)
+    )
+
+
+def _of_last_axis_or_all(layer) -> str:
+    if tuple(layer._keep_axis) not in ((), (len(layer._broadcast_shape) - 1,)):
+        return "its axis is not the last one"
+    return ""
+
+
+register_layer(
+    keras.layers.Normalization,
+    LayerSpec(_normalization, obstacle=_of_last_axis_or_all),
+)
+
+
 def _layer_normalization(layer, quantize, x):
     x = quantize.inputs(x)
     if not quantize.islands:

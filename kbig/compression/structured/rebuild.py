@@ -15,6 +15,7 @@ from kbig.compression.structured.backbone import backbone_like
 from kbig.compression.structured.graph import graph_of
 from kbig.compression.structured.graph import nodes_of
 from kbig.compression.structured.narrow_encoder import narrowed
+from kbig.models.copies import settle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Copy:
         for old, new in self.pairs:
             new.assign(value_of(old))
             new.trainable = old.trainable
+        settle(self.model)
 
 
 def edited(model: keras.Model, edits: Edits) -> Copy:

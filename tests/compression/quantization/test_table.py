@@ -41,6 +41,11 @@ def attention(layer, **options):
     return keras.Model(x, layer(x, x, **options))
 
 
+def adapted(layer):
+    layer.adapt(np.random.default_rng(1).normal(1, 3, (50, *SERIES)))
+    return layer
+
+
 def position():
     x = keras.Input(SERIES)
     places = keras_hub.layers.PositionEmbedding(
@@ -98,6 +103,7 @@ BUILDERS = {
     L.ReversibleEmbedding: tied,
     L.BatchNormalization: lambda: of(L.BatchNormalization(), IMAGE),
     L.LayerNormalization: lambda: of(L.LayerNormalization(), SERIES),
+    L.Normalization: lambda: of(adapted(L.Normalization()), SERIES),
     L.Activation: lambda: of(L.Activation("silu"), ROW),
     L.ReLU: lambda: of(L.ReLU(6.0), ROW),
     L.LeakyReLU: lambda: of(L.LeakyReLU(0.1), ROW),
