@@ -1,6 +1,7 @@
 """Write aside, verify, rename: nothing half-made under a final name."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -8,6 +9,15 @@ import tempfile
 from collections.abc import Iterator
 
 from kbig.errors import UsageError
+
+_OF_WRITING = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+)
 
 
 @contextlib.contextmanager
@@ -24,7 +34,8 @@ def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
         A context manager of the hidden folder's path.
 
     Raises:
-        UsageError: the directory cannot be made or written.
+        UsageError: the directory cannot be made or written, also when its
+            disk fills up meanwhile.
 
     Example:
     ```python
@@ -37,14 +48,36 @@ def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
         directory.mkdir(parents=True, exist_ok=True)
         aside = pathlib.Path(tempfile.mkdtemp(prefix=".part-", dir=directory))
     except OSError as error:
-        raise UsageError(
-            f"Cannot write into {directory}: {error.strerror}. Pass a "
-            "directory that can be written."
-        ) from error
+        raise _cannot_write(directory, error.strerror) from error
     try:
         yield aside
+    except Exception as error:
+        reason = _failed_write(error, aside)
+        if not reason:
+            raise
+        raise _cannot_write(directory, reason) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _cannot_write(directory: pathlib.Path, reason: str) -> UsageError:
+    return UsageError(
+        f"Cannot write into {directory}: {reason}. Nothing was left there. "
+        "Pass a directory that can be written and has room."
+    )
+
+
+def _failed_write(error: Exception, aside: pathlib.Path) -> str:
+    """Why `aside` could not be written; empty for an error of another kind."""
+    if isinstance(error, OSError):
+        return error.strerror if error.errno in _OF_WRITING else ""
+    message = str(getattr(error, "message", ""))
+    if str(aside) not in message:
+        return ""
+    # TensorFlow says the path, then the system's reason, then the op.
+    reason = message.rpartition("; ")[2].partition(" [Op:")[0]
+    known = [os.strerror(number) for number in _OF_WRITING]
+    return reason if reason in known else ""
 
 
 def publish_version(folder: pathlib.Path, base: pathlib.Path) -> pathlib.Path:
