@@ -14,13 +14,22 @@ from kbig.compression.pruning.masked import is_of_this_run
 from kbig.compression.pruning.targets import Kernel
 from kbig.errors import UsageError
 
+# Of Adam. Weight times gradient is far below Adam's usual epsilon.
+_BETAS = (0.9, 0.999)
+_EPSILON = 1e-16
+
 
 class Movement:
-    """Adds up minus weight times gradient of kernels while a model trains.
+    """Scores kernels by minus weight times gradient while a model trains.
+
+    Scores learn as the paper's experiments have it, by Adam: what counts is
+    how steadily a weight moves, and a step of large gradients counts no more
+    than another. A plain sum is ruled by the first steps of a fine-tuning, when
+    the head knows nothing, and removes what matters most. On several replicas
+    each goes by the gradients that it computed.
 
     What was removed keeps its last value aside, goes on being scored by it,
-    and returns with it when its score has come to be high enough, as in the
-    paper.
+    and returns with it when its score has come to be high enough.
 
     Args:
         kernels: to score. Make this in the scope of the model's strategy.
@@ -29,6 +38,7 @@ class Movement:
 
     Reference:
      - [Sanh et al., 2020](https://arxiv.org/abs/2005.07683)
+     - [Kingma and Ba, 2014](https://arxiv.org/abs/1412.6980)
     """
 
     def __init__(
@@ -39,18 +49,11 @@ class Movement:
     ):
         self._kernels = kernels
         self._owner = weakref.ref(owner)
-        # Each replica adds up its own; the sum over all is read.
-        self._scores = [
-            keras.Variable(
-                np.zeros(k.variable.shape, np.float32),
-                trainable=False,
-                dtype="float32",
-                name="movement",
-                synchronization="on_read",
-                aggregation="sum",
-            )
-            for k in kernels
-        ]
+        # Each replica has its own; the sum over all is read.
+        self._scores = [_own("movement", k, "sum") for k in kernels]
+        self._means = [_own("movement_mean", k) for k in kernels]
+        self._squares = [_own("movement_square", k) for k in kernels]
+        self._steps = _own("movement_steps")
         self._removed = [
             keras.Variable(
                 np.zeros(k.variable.shape, np.float32),
@@ -90,6 +93,7 @@ class Movement:
             variables = trainable_variables
             if variables is None:
                 variables = optimizer._trainable_variables
+            self._steps.assign_add(1.0)
             for gradient, variable in zip(grads, variables):
                 if id(variable) in places and gradient is not None:
                     self._add(places[id(variable)], gradient)
@@ -134,9 +138,12 @@ class Movement:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes all that it knows into an .npz file."""
-        arrays = {}
+        arrays = {"steps": ops.convert_to_numpy(self._steps)}
         for number, removed in enumerate(self._removed):
             arrays[f"scores_{number}"] = self.scores(number)
+            for name, moments in self._moments().items():
+                value = ops.convert_to_numpy(moments[number])
+                arrays[f"{name}_{number}"] = value
             value = ops.convert_to_numpy(removed)
             arrays[f"removed_{number}"] = np.asarray(value, np.float64)
         with open(path, "wb") as file:
@@ -155,10 +162,39 @@ class Movement:
                 )
         for number, removed in enumerate(self._removed):
             self._scores[number].assign(arrays[f"scores_{number}"])
+            for name, moments in self._moments().items():
+                moments[number].assign(arrays[f"{name}_{number}"])
             removed.assign(arrays[f"removed_{number}"])
+        self._steps.assign(arrays["steps"])
+
+    def _moments(self) -> dict[str, list[keras.Variable]]:
+        return {"means": self._means, "squares": self._squares}
 
     def _add(self, number: int, gradient) -> None:
         gradient = ops.cast(tf.convert_to_tensor(gradient), "float32")
         weight = ops.cast(self._kernels[number].variable, "float32")
         whole = weight + ops.cast(self._removed[number], "float32")
-        self._scores[number].assign_sub(gradient * whole)
+        change = gradient * whole
+        moved = []
+        for variable, value, beta in (
+            (self._means[number], change, _BETAS[0]),
+            (self._squares[number], change * change, _BETAS[1]),
+        ):
+            variable.assign(beta * variable + (1 - beta) * value)
+            moved.append(variable / (1 - beta**self._steps))
+        mean, square = moved
+        self._scores[number].assign_sub(mean / (ops.sqrt(square) + _EPSILON))
+
+
+def _own(
+    name: str, kernel: Kernel | None = None, aggregation: str = "mean"
+) -> keras.Variable:
+    """Zeros of a kernel's shape, or one, of which each replica has its own."""
+    return keras.Variable(
+        np.zeros(kernel.variable.shape if kernel else (), np.float32),
+        trainable=False,
+        dtype="float32",
+        name=name,
+        synchronization="on_read",
+        aggregation=aggregation,
+    )

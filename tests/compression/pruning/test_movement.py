@@ -17,26 +17,29 @@ def linear(kernel):
     return model
 
 
-def test_scores_are_minus_weight_times_gradient():
-    """Two steps on a linear model, whose gradient is known."""
+def test_scores_learn_from_minus_weight_times_gradient_by_adam():
+    """Five steps on a linear model, whose gradient is known."""
     generator = np.random.default_rng(5)
-    x, y = generator.normal(size=(2, 8, 4)), generator.normal(size=(2, 8))
+    x, y = generator.normal(size=(5, 8, 4)), generator.normal(size=(5, 8))
     weight = np.array([0.5, -1.0, 2.0, -0.1])
     model = linear(weight)
     model.compile(keras.optimizers.SGD(RATE), "mse")
-    pruner = Pruner(PolynomialSparsity(0.5, 2, 2), method="movement")
+    pruner = Pruner(PolynomialSparsity(0.5, 5, 5), method="movement")
     model.fit(
-        x.reshape(16, 4),
-        y.reshape(16),
+        x.reshape(40, 4),
+        y.reshape(40),
         batch_size=8,
         shuffle=False,
         verbose=0,
         callbacks=[pruner],
     )
-    scores = np.zeros(4)
-    for inputs, targets in zip(x, y):
+    scores, mean, square = np.zeros((3, 4))
+    for step, (inputs, targets) in enumerate(zip(x, y), 1):
         gradient = 2 * inputs.T @ (inputs @ weight - targets) / 8
-        scores -= gradient * weight
+        mean = 0.9 * mean + 0.1 * gradient * weight
+        square = 0.999 * square + 0.001 * (gradient * weight) ** 2
+        deviation = np.sqrt(square / (1 - 0.999**step))
+        scores -= mean / (1 - 0.9**step) / deviation
         weight = weight - RATE * gradient
     expected = np.where(np.argsort(np.argsort(-scores)) < 2, weight, 0)
     np.testing.assert_allclose(
@@ -60,7 +63,7 @@ def test_a_large_weight_that_shrinks_goes_before_a_small_one_that_grows():
 def test_what_was_removed_returns_with_its_value():
     """The data change their mind: first weight 0, then weight 1 matters."""
     x = np.random.default_rng(0).normal(size=(20, 32, 4)).astype("float32")
-    first, second = [2.0, 0.0, 1.0, 1.0], [0.0, 3.0, 1.0, 1.0]
+    first, second = [2.0, 0.0, 2.0, 2.0], [0.0, 3.0, 2.0, 2.0]
     y = np.stack([b @ (first if n < 5 else second) for n, b in enumerate(x)])
     model = linear([1.0, 1.0, 1.0, 1.0])
     model.compile(keras.optimizers.SGD(0.02), "mse")
