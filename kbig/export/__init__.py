@@ -14,16 +14,20 @@ from kbig.export.signatures import Signature
 from kbig.export.signatures import model_signatures
 from kbig.export.twin import float32_twin
 from kbig.export.verify import verify
+from kbig.inspection import InspectionReport
+from kbig.inspection import inspect
 
 __all__ = [
     "FORMATS",
     "LITERT_MODES",
     "ArtefactReport",
+    "InspectionReport",
     "LatencyReport",
     "Signature",
     "VerifyReport",
     "artefacts",
     "float32_twin",
+    "inspect",
     "latency_ratio",
     "litert",
     "litert_flops",

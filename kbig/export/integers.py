@@ -7,13 +7,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kbig.compression.quantization.modes import ISLAND
 from kbig.errors import GateError
-from kbig.export.litert_file import operator_name
+from kbig.inspection.litert_schema import DTYPES
+from kbig.inspection.litert_schema import operator_name
 
-_TYPES = {
-    code: name.lower()
-    for name, code in vars(schema.TensorType).items()
-    if isinstance(code, int)
-}
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 # What dynamic int8 computes in float, or in both.
 _ARITHMETIC = (
@@ -83,8 +79,8 @@ def operations(content: bytes) -> list[Operation]:
             found.append(
                 Operation(
                     operator_name(code),
-                    tuple(_TYPES[x.Type()] for x in inputs),
-                    tuple(_TYPES[x.Type()] for x in outputs),
+                    tuple(DTYPES[x.Type()] for x in inputs),
+                    tuple(DTYPES[x.Type()] for x in outputs),
                     outputs[0].Name().decode() if outputs else "",
                     bool(last & {*operator.OutputsAsNumpy()}),
                 )
