@@ -5,6 +5,7 @@ from kbig.export.artefacts import LITERT_MODES
 from kbig.export.artefacts import artefacts
 from kbig.export.artefacts import litert
 from kbig.export.artefacts import saved_model
+from kbig.export.integer_report import IntegerReport
 from kbig.export.latency import LatencyReport
 from kbig.export.latency import latency_ratio
 from kbig.export.litert_flops import litert_flops
@@ -22,6 +23,7 @@ __all__ = [
     "LITERT_MODES",
     "ArtefactReport",
     "InspectionReport",
+    "IntegerReport",
     "LatencyReport",
     "Signature",
     "VerifyReport",

@@ -13,6 +13,7 @@ from kbig.compression.quantization.model import is_quantized
 from kbig.errors import GateError
 from kbig.errors import UsageError
 from kbig.export.decisions import task_of
+from kbig.export.integer_details import integer_report
 from kbig.export.litert import write_litert
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
@@ -196,6 +197,7 @@ def litert(
     task: str | None = None,
     representative=None,
     integer_io: bool = False,
+    latency: bool = False,
 ) -> ArtefactReport:
     """Writes a .tflite file of batch 1 and builtin ops, once it is proved.
 
@@ -214,9 +216,12 @@ def litert(
             of a float model are read in mode `int8`.
         integer_io: in mode `int8`, what is given and taken are integers,
             too: callers round by the scales in the file.
+        latency: in mode `int8`, also measure latencies beside a float32 and a
+            dynamic int8 file of the same model, which takes a minute.
 
     Returns:
-        The report of the artefact.
+        The report of the artefact; in mode `int8` its `integers` tell what
+        the file computes and which layers are furthest from the model.
 
     Raises:
         UsageError: an unknown mode, a path of another kind, free dimensions
@@ -243,7 +248,10 @@ def litert(
         job = dataclasses.replace(job, representative=rows)
     one = _Format(_litert(mode, path.name), publish_file)
     (report,) = _publish_proved(job, [one], path.parent, labels).artefacts
-    return report
+    if mode != "int8":
+        return report
+    details = integer_report(job.model, path, job.samples, latency)
+    return dataclasses.replace(report, integers=details)
 
 
 def _check_mode(job: _Job, mode: str) -> None:

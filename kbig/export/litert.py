@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -66,6 +67,37 @@ def write_litert(
             f"does not have: {', '.join(foreign)}. Replace the layers that "
             "make them, or export a SavedModel."
         )
+
+
+def write_reference(
+    model: keras.Model,
+    folder: pathlib.Path,
+    samples: Mapping[str, np.ndarray],
+    modes: Sequence[str],
+) -> list[pathlib.Path]:
+    """Writes what an int8 file is compared with: the same without rounding.
+
+    Args:
+        model: quantized, or the float model of a file by representative rows.
+        folder: where to.
+        samples: arrays by input name, for their shapes.
+        modes: `float32`, and `dynamic` beside it.
+
+    Returns:
+        A file for each mode.
+
+    Raises:
+        GateError: one does not convert, or not in time.
+    """
+    saved_model = folder / "reference.saved_model"
+    in_float = model.as_floats() if is_quantized(model) else unrolled(model)
+    with in_float:
+        (signature,) = model_signatures(model)
+        write_saved_model([_of_batch_one(signature, samples)], saved_model)
+    files = [folder / f"{mode}.tflite" for mode in modes]
+    for file, mode in zip(files, modes):
+        _convert(saved_model, file, mode)
+    return files
 
 
 def _for_mode(model: keras.Model, mode: str):
