@@ -5,6 +5,8 @@ from kbig.export.artefacts import LITERT_MODES
 from kbig.export.artefacts import artefacts
 from kbig.export.artefacts import litert
 from kbig.export.artefacts import saved_model
+from kbig.export.hugging_face import HuggingFaceReport
+from kbig.export.hugging_face import hugging_face
 from kbig.export.integer_report import IntegerReport
 from kbig.export.latency import LatencyReport
 from kbig.export.latency import latency_ratio
@@ -22,6 +24,7 @@ __all__ = [
     "FORMATS",
     "LITERT_MODES",
     "ArtefactReport",
+    "HuggingFaceReport",
     "InspectionReport",
     "IntegerReport",
     "LatencyReport",
@@ -29,6 +32,7 @@ __all__ = [
     "VerifyReport",
     "artefacts",
     "float32_twin",
+    "hugging_face",
     "inspect",
     "latency_ratio",
     "litert",
