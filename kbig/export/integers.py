@@ -88,19 +88,21 @@ def operations(content: bytes) -> list[Operation]:
     return found
 
 
-def in_integers(content: bytes) -> bool:
-    """Tells whether a file computes in int8, and not only stores it.
+def integer_dtype(content: bytes) -> str | None:
+    """Tells in what integers a file computes, and does not only store.
 
     Args:
         content: of a .tflite file.
 
     Returns:
-        Whether arithmetic takes and gives int8.
+        `int8` or `int16` when arithmetic takes and gives that, None when it
+        takes or gives floats.
     """
-    return any(
-        x.name in _ARITHMETIC and "int8" in x.inputs and "int8" in x.outputs
-        for x in operations(content)
-    )
+    arithmetic = [x for x in operations(content) if x.name in _ARITHMETIC]
+    for dtype in ("int8", "int16"):
+        if any(dtype in x.inputs and dtype in x.outputs for x in arithmetic):
+            return dtype
+    return None
 
 
 def check_integers(file: pathlib.Path, float_outputs: bool = False) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -22,6 +23,8 @@ from kbig.export.signatures import Signature
 from kbig.export.signatures import model_signatures
 from kbig.models.layers import unrolled
 
+# Modes that compute in integers throughout.
+INTEGER_MODES = ("int8", "int16")
 _CONVERTER = pathlib.Path(__file__).with_name("convert_litert.py")
 
 
@@ -32,6 +35,7 @@ def write_litert(
     samples: Mapping[str, np.ndarray],
     representative: Mapping[str, np.ndarray] | None = None,
     integer_io: bool = False,
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Converts a float32 model to a .tflite file of batch 1, unverified.
 
@@ -41,12 +45,14 @@ def write_litert(
         model: a built model in float32.
         file: where to.
         mode: `float32`, `float16` (weights in half the bytes), `dynamic`
-            (int8 weights, activations quantized while it runs) or `int8`.
+            (int8 weights, activations quantized while it runs), `int8`, or
+            `int16` (int8 weights, int16 between operations).
         samples: arrays by input name; their shapes fix the dimensions that
             the model leaves free.
         representative: likewise, from which the ranges of a float model are
-            read for `int8`; a quantized one has its own.
+            read for integers; a quantized one has its own.
         integer_io: of `int8`: its inputs and outputs are integers, too.
+        files: texts by name, to travel with the model.
 
     Raises:
         GateError: it does not convert, not in time, or not to builtin ops
@@ -58,7 +64,7 @@ def write_litert(
         write_saved_model([_of_batch_one(signature, samples)], saved_model)
     rows = _written(representative, file.with_suffix(".npz"))
     _convert(saved_model, file, "int8_io" if integer_io else mode, rows)
-    if mode == "int8":
+    if mode in INTEGER_MODES:
         check_integers(file, _ends_in_float(model))
     foreign = foreign_ops(file.read_bytes())
     if foreign:
@@ -67,6 +73,7 @@ def write_litert(
             f"does not have: {', '.join(foreign)}. Replace the layers that "
             "make them, or export a SavedModel."
         )
+    _append(file, files or {})
 
 
 def write_reference(
@@ -104,7 +111,17 @@ def _for_mode(model: keras.Model, mode: str):
     """How a model is traced."""
     if is_quantized(model):
         return model.as_integers()
-    return unrolled(model) if mode == "int8" else contextlib.nullcontext()
+    in_integers = mode in INTEGER_MODES
+    return unrolled(model) if in_integers else contextlib.nullcontext()
+
+
+def _append(file: pathlib.Path, files: Mapping[str, str]) -> None:
+    """As a zip behind the model, which interpreters do not look at."""
+    if not files:
+        return
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
 
 
 def _ends_in_float(model: keras.Model) -> bool:

@@ -34,7 +34,8 @@ class ArtefactReport(Report):
         path: of the file or folder.
         format: "SavedModel" or "LiteRT".
         weights: what they are stored as: "float32", "float16" or "int8";
-            "integers" when what is between them is int8, too.
+            "integers" when what is between them is int8, too, "int16" when
+            that is int16.
         runtime: what ran it, with its version.
         signatures: names of those that were run.
         bytes: size on disk.
