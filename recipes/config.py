@@ -19,7 +19,7 @@ FLOAT_FORMATS = (
     "litert-dynamic",
 )
 # int8 is of models that are trained for it.
-FORMATS = (*FLOAT_FORMATS, "litert-int8")
+FORMATS = (*FLOAT_FORMATS, "litert-int8", "litert-int8-weights")
 
 _OF_A_RUN = ("recipe", "kbig", "overwrite", "training")
 

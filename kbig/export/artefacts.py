@@ -89,7 +89,14 @@ def _litert(mode: str, file_name: str = ""):
     return write
 
 
-LITERT_MODES = ("float32", "float16", "dynamic", "int8", "int16")
+LITERT_MODES = (
+    "float32",
+    "float16",
+    "dynamic",
+    "int8",
+    "int8-weights",
+    "int16",
+)
 # A new format is one line here.
 FORMATS = {
     "savedmodel": _Format(_saved_model, publish_version),
@@ -210,7 +217,8 @@ def litert(
         model: a built model.
         path: the file to write, ending in `.tflite`; replaced atomically.
         mode: `float32`, `float16` (weights in half the bytes), `dynamic`
-            (int8 weights, activations quantized while it runs), `int8`
+            (int8 weights, activations quantized while it runs),
+            `int8-weights` (as small, and it computes in float), `int8`
             (integers throughout: a model of
             `kbig.compression.quantize_aware`, or `representative`) or `int16`
             (int8 weights and int16 between operations: `representative`; it

@@ -21,10 +21,14 @@ from kbig.export.litert_file import foreign_ops
 from kbig.export.saved_model import write_saved_model
 from kbig.export.signatures import Signature
 from kbig.export.signatures import model_signatures
+from kbig.export.weight_only import LEAST_NUMBERS
+from kbig.export.weight_only import weights_in_int8
 from kbig.models.layers import unrolled
 
 # Modes that compute in integers throughout.
 INTEGER_MODES = ("int8", "int16")
+# What the converter makes of a mode that it does not have itself.
+_CONVERTED_AS = {"int8-weights": "float32"}
 _CONVERTER = pathlib.Path(__file__).with_name("convert_litert.py")
 
 
@@ -45,8 +49,9 @@ def write_litert(
         model: a built model in float32.
         file: where to.
         mode: `float32`, `float16` (weights in half the bytes), `dynamic`
-            (int8 weights, activations quantized while it runs), `int8`, or
-            `int16` (int8 weights, int16 between operations).
+            (int8 weights, activations quantized while it runs), `int8`,
+            `int8-weights` (it computes in float) or `int16` (int8 weights,
+            int16 between operations).
         samples: arrays by input name; their shapes fix the dimensions that
             the model leaves free.
         representative: likewise, from which the ranges of a float model are
@@ -56,14 +61,18 @@ def write_litert(
 
     Raises:
         GateError: it does not convert, not in time, or not to builtin ops
-            only; or in `int8` some compute in float that need not.
+            only; in `int8` some compute in float that need not; it has no
+            weights to round.
     """
     saved_model = file.with_suffix(".saved_model")
     with _for_mode(model, mode):
         (signature,) = model_signatures(model)
         write_saved_model([_of_batch_one(signature, samples)], saved_model)
     rows = _written(representative, file.with_suffix(".npz"))
-    _convert(saved_model, file, "int8_io" if integer_io else mode, rows)
+    converted = _CONVERTED_AS.get(mode, mode)
+    _convert(saved_model, file, "int8_io" if integer_io else converted, rows)
+    if mode == "int8-weights":
+        _round_weights(file)
     if mode in INTEGER_MODES:
         check_integers(file, _ends_in_float(model))
     foreign = foreign_ops(file.read_bytes())
@@ -113,6 +122,17 @@ def _for_mode(model: keras.Model, mode: str):
         return model.as_integers()
     in_integers = mode in INTEGER_MODES
     return unrolled(model) if in_integers else contextlib.nullcontext()
+
+
+def _round_weights(file: pathlib.Path) -> None:
+    content, rounded = weights_in_int8(file.read_bytes())
+    if not rounded:
+        raise GateError(
+            f"{file.name} has no weights to round: those of less than "
+            f"{LEAST_NUMBERS:,} numbers, and those that a loop is handed, stay "
+            "in float. Use mode float32."
+        )
+    file.write_bytes(content)
 
 
 def _append(file: pathlib.Path, files: Mapping[str, str]) -> None:
