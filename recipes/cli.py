@@ -167,10 +167,12 @@ def _parse(command: str, module, arguments: list[str]):
     fields = dataclasses.fields(module.Config)
     for field in fields:
         _add_option(parser, field)
-    first = module.Config.first_argument
-    if first and arguments and not arguments[0].startswith("-"):
-        arguments = [f"--{first}", *arguments]
     given, unknown = parser.parse_known_args(arguments)
+    unnamed = module.Config.unnamed
+    plain = [x for x in unknown if not x.startswith("-")]
+    if unnamed and plain and getattr(given, unnamed) is None:
+        setattr(given, unnamed, plain[0])
+        unknown.remove(plain[0])
     if unknown:
         known = {configs.field_key(f).replace("_", "-") for f in fields}
         raise configs.unknown_key(unknown[0].lstrip("-"), known)

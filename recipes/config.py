@@ -38,8 +38,8 @@ class CommandConfig:
 
     # Values that `--quick` puts in place of the defaults.
     quick_values: ClassVar[dict[str, Any]] = {}
-    # The option that may be given first, without its name.
-    first_argument: ClassVar[str] = ""
+    # The option that may be given without its name.
+    unnamed: ClassVar[str] = ""
     needs_tensorflow: ClassVar[bool] = True
 
 

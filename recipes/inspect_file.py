@@ -26,7 +26,7 @@ from recipes.config import option
 class Config(CommandConfig):
     """Options of `kbig inspect`."""
 
-    first_argument: ClassVar[str] = "path"
+    unnamed: ClassVar[str] = "path"
     needs_tensorflow: ClassVar[bool] = False
 
     path: str = option("", "file or folder; its name may be left out")

@@ -45,7 +45,13 @@ def inspect(path: str | os.PathLike) -> InspectionReport:
     ```
     """
     path = pathlib.Path(path)
-    reader, source, notes = _chosen(path)
+    try:
+        reader, source, notes = _chosen(path)
+        size = _size(source)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}. Pass what can be."
+        ) from error
     answer = _answer(reader, source)
     if "broken" in answer:
         raise DataError(
@@ -54,7 +60,7 @@ def inspect(path: str | os.PathLike) -> InspectionReport:
         )
     fields = fields_of(answer)
     fields["notes"] = (*notes, *fields["notes"])
-    return InspectionReport(path=str(source), bytes=_size(source), **fields)
+    return InspectionReport(path=str(source), bytes=size, **fields)
 
 
 def _chosen(path: pathlib.Path) -> tuple[str, pathlib.Path, tuple]:

@@ -23,7 +23,7 @@ _CONFIG, _METADATA = "config.json", "metadata.json"
 _WEIGHTS = "model.weights.h5"
 # A text is not larger, and nothing packs as well as a bomb.
 _TEXT_BYTES = 64_000_000
-_LARGEST_RATIO = 200
+_LARGEST_RATIO = 50
 _OWN = ("keras.", "keras_hub.")
 
 
@@ -42,7 +42,9 @@ def read(path: pathlib.Path) -> Description:
         if absent:
             raise BrokenFileError(f"it lacks {', '.join(sorted(absent))}")
         if sum(names.values()) > _LARGEST_RATIO * path.stat().st_size:
-            raise BrokenFileError("it unpacks to hundreds of times its size")
+            raise BrokenFileError(
+                f"it unpacks to more than {_LARGEST_RATIO} times its size"
+            )
         config = _json(archive, _CONFIG)
         metadata = _json(archive, _METADATA)
         stored = _stored(archive)

@@ -74,6 +74,8 @@ def test_help_has_every_option(command, capsys):
         (["inspect"], "kbig inspect FILE_OR_DIR"),
         (["inspect", "nowhere.tflite"], "Received: 'nowhere.tflite'"),
         (["inspect", "m.tflite", "--quick"], "Unknown option 'quick'"),
+        (["inspect", "m.tflite", "n.tflite"], "Unknown option 'n.tflite'"),
+        (["prune", "runs/a"], "Unknown option 'runs/a'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(arguments, message, capsys):
@@ -117,7 +119,7 @@ def test_inspect_prints_and_saves_without_tensorflow(
     monkeypatch.setattr(cli, "_load_quietly", None)  # It would be called.
     path = tmp_path / "m.keras"
     models.mlp((4,), 3, (8,)).save(path)
-    assert cli.main(["inspect", str(path), "--json", f"{path}.json"]) == 0
+    assert cli.main(["inspect", "--json", f"{path}.json", str(path)]) == 0
     assert "Keras" in capsys.readouterr().out
     report = json.loads((tmp_path / "m.keras.json").read_text())
     assert sum(x["bytes"] for x in report["stored"]) == 4 * (5 * 8 + 9 * 3)
