@@ -123,7 +123,11 @@ def head_of(model: keras.Model) -> Head:
     for name, make in _HEADS.items():
         if name in layers and _holds(layers, "segment_embedding"):
             return make(model, _holds(layers, "pooled_dense"))
-    raise UsageError(
+    raise _unknown(model)
+
+
+def _unknown(model) -> UsageError:
+    return UsageError(
         "transformers has no model with this head. Expected: a BertBackbone, "
         "or a model of `bert_classifier`, `bert_token_classifier` or "
         "`bert_masked_lm`. Received: "
@@ -162,19 +166,22 @@ def _masked_lm(model, has_pooler: bool) -> Head:
 
 
 def _classifier(model, has_pooler: bool) -> Head:
-    logits, rank = model.get_layer("logits"), len(model.output.shape)
-    if rank == 2 and not has_pooler:
+    ranks = [len(x.shape) for x in model.outputs]
+    if ranks not in ([2], [3]):
+        raise _unknown(model)
+    if ranks == [2] and not has_pooler:
         raise UsageError(
             "BertForSequenceClassification reads the first token through the "
             "pooler. Received: a classifier that averages the tokens. Train "
             "one with pooling='cls', or export "
-            "`kbig.models.find_bert(model)`, the encoder alone."
+            "`kbig.models.find_bert(model)`, the encoder with a pooler that "
+            "is not trained."
         )
     rates = [x.rate for x in model.layers if type(x) is keras.layers.Dropout]
     return Head(
-        tuple(_READS)[rank - 2],
+        tuple(_READS)[ranks[0] - 2],
         has_pooler,
-        logits.units,
+        model.get_layer("logits").units,
         rates[-1] if rates else None,
     )
 
