@@ -11,6 +11,7 @@ _ROOMS = (
     "errors",
     "evaluation",
     "export",
+    "inspection",
     "models",
     "pretrained",
     "reporting",

@@ -58,6 +58,10 @@ RECIPES = {
         "recipes.export_model",
         "export a run for servers and phones, and verify every artefact",
     ),
+    "inspect": (
+        "recipes.inspect_file",
+        "list what a model's file holds, without running it",
+    ),
 }
 
 
@@ -108,7 +112,8 @@ def _dispatch(arguments: list[str]) -> int:
         raise configs.unknown_key(command, RECIPES)
     module = importlib.import_module(RECIPES[command][0])
     config = _parse(command, module, rest)
-    _load_quietly()
+    if config.needs_tensorflow:
+        _load_quietly()
     module.run(config)
     return 0
 
@@ -136,10 +141,12 @@ def _load_quietly() -> None:
 def _help() -> str:
     return (
         "usage: kbig <recipe> [--config FILE] [--key value ...] [--out DIR]\n"
+        "       kbig inspect FILE_OR_DIR\n"
         "       kbig <recipe> --help\n"
         "       kbig list\n\n"
         f"recipes:\n{_recipe_list()}\n\n"
-        "options of every recipe: --dry-run, --quick, --overwrite, --debug"
+        "options of every recipe but inspect: --dry-run, --quick, --overwrite"
+        "\noption of all: --debug"
     )
 
 
@@ -161,6 +168,11 @@ def _parse(command: str, module, arguments: list[str]):
     for field in fields:
         _add_option(parser, field)
     given, unknown = parser.parse_known_args(arguments)
+    unnamed = module.Config.unnamed
+    plain = [x for x in unknown if not x.startswith("-")]
+    if unnamed and plain and getattr(given, unnamed) is None:
+        setattr(given, unnamed, plain[0])
+        unknown.remove(plain[0])
     if unknown:
         known = {configs.field_key(f).replace("_", "-") for f in fields}
         raise configs.unknown_key(unknown[0].lstrip("-"), known)

@@ -100,7 +100,7 @@ class Compression:
         plan: the report of what was done before it, or None.
         report: otherwise what makes the report once it is trained.
         compare: from the material, trials and models by who they are, to
-            what has a `table` and `numbers`.
+            what has a `table`, `details` and `numbers`.
     """
 
     model: Any
@@ -159,9 +159,10 @@ def _shown(made: Compression, compared, recipe: str) -> list:
     if report is None:
         report = made.report()
         kbig.reporting.show(*report.tables())
-    kbig.reporting.show(compared.table())
+    tables = [compared.table(), *compared.details()]
+    kbig.reporting.show(*tables)
     return [
-        kbig.reporting.Section("Before and after", [compared.table()]),
+        kbig.reporting.Section("Before and after", tables),
         kbig.reporting.Section(recipe.capitalize(), report.tables()),
     ]
 

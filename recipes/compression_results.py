@@ -94,6 +94,10 @@ class Comparison:
             "Before and after", ("", name, *_COLUMNS), rows, self._note()
         )
 
+    def details(self) -> list:
+        """Tables beside that one: none."""
+        return []
+
     def numbers(self) -> dict[str, Any]:
         """For metrics.json: the table, and each model's other metrics."""
         *others, last = self.trials.items()

@@ -19,7 +19,7 @@ FLOAT_FORMATS = (
     "litert-dynamic",
 )
 # int8 is of models that are trained for it.
-FORMATS = (*FLOAT_FORMATS, "litert-int8")
+FORMATS = (*FLOAT_FORMATS, "litert-int8", "litert-int8-weights")
 
 _OF_A_RUN = ("recipe", "kbig", "overwrite", "training")
 
@@ -33,11 +33,19 @@ def option(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RecipeConfig:
-    """What every recipe understands."""
+class CommandConfig:
+    """What the command line asks of every command."""
 
     # Values that `--quick` puts in place of the defaults.
     quick_values: ClassVar[dict[str, Any]] = {}
+    # The option that may be given without its name.
+    unnamed: ClassVar[str] = ""
+    needs_tensorflow: ClassVar[bool] = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecipeConfig(CommandConfig):
+    """What every recipe with a run directory understands."""
 
     out: str = option("", "run directory; default runs/<recipe>-<number>")
     name: str = option("", "name of the artefacts; default from the data")
@@ -77,10 +85,10 @@ def field_key(field: dataclasses.Field) -> str:
 
 
 def build(
-    config_class: type[RecipeConfig],
+    config_class: type[CommandConfig],
     from_file: Mapping[str, Any],
     from_command: Mapping[str, Any],
-) -> RecipeConfig:
+) -> CommandConfig:
     """Makes a configuration: defaults, then the file, then the command.
 
     Args:

@@ -21,12 +21,14 @@ class Row:
         metrics: one number a seed; empty where it could not be made.
         artefact: what was measured of its file; None for a Keras model.
         failure: why there is no file.
+        integers: of an int8 file, what it computes and which layers are off.
     """
 
     name: str
     metrics: tuple[float, ...]
     artefact: Any = None
     failure: str = ""
+    integers: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Comparison:
             "Float and integers", columns, rows, " ".join([note, *notes])
         )
 
+    def details(self) -> list:
+        """Tables of the int8 file that was trained for."""
+        integers = self.rows[-1].integers
+        return integers.tables() if integers else []
+
     def numbers(self) -> dict[str, Any]:
         """For metrics.json: the table, and each model's other metrics."""
         *others, last = self.trials.items()
@@ -85,6 +92,8 @@ class Comparison:
                 numbers[f"{key}_bytes"] = row.artefact.bytes
                 numbers[f"{key}_gzip_bytes"] = row.artefact.gzip_bytes
                 numbers[f"{key}_latency_seconds"] = row.artefact.latency_seconds
+            if row.integers is not None:
+                numbers[f"{key}_report"] = row.integers.to_dict()
         return numbers
 
 
@@ -147,31 +156,34 @@ def _rows(material, trials, models) -> list[Row]:
         for name, model, options in _wanted(material, models):
             path = pathlib.Path(folder) / f"{len(found)}.tflite"
             found[name] = _exported(name, model, path, rows, judged, options)
-        paths = [path for path in found.values() if not isinstance(path, Row)]
+        paths = [x.path for x in found.values() if not isinstance(x, Row)]
         report = kbig.export.verify(original, paths, rows, **judged)
     artefacts = iter(report.artefacts)
     result = [
-        path if isinstance(path, Row) else _row(name, next(artefacts))
-        for name, path in found.items()
+        x
+        if isinstance(x, Row)
+        else _row(name, next(artefacts), integers=x.integers)
+        for name, x in found.items()
     ]
     keras = Row("quantized, Keras", (trials["quantized"].metrics[metric],))
     return [*result[:-1], keras, result[-1]]
 
 
 def _exported(name, model, path, rows, judged, options):
-    """The path of a file; a row where it is not what its model is."""
+    """The report of a file; a row where it is not what its model is."""
     try:
-        kbig.export.litert(model, path, samples=rows, **judged, **options)
+        return kbig.export.litert(
+            model, path, samples=rows, **judged, **options
+        )
     except GateError as error:
         measured = error.report.artefacts if error.report else [None]
         return _row(name, measured[0], str(error))
-    return path
 
 
-def _row(name: str, artefact, failure: str = "") -> Row:
+def _row(name: str, artefact, failure: str = "", integers=None) -> Row:
     metric = artefact.metric if artefact is not None else None
     metrics = () if metric is None else (float(metric),)
-    return Row(name, metrics, artefact, failure)
+    return Row(name, metrics, artefact, failure, integers)
 
 
 def _wanted(material, models):
@@ -185,7 +197,8 @@ def _wanted(material, models):
     for name, model in floats.items():
         yield f"{name}, post-training int8", model, converted
     yield "original, dynamic int8", models["original"], {"mode": "dynamic"}
-    yield "quantized, int8", models["quantized"], {"mode": "int8"}
+    trained = {"mode": "int8", "latency": True}
+    yield "quantized, int8", models["quantized"], trained
 
 
 def _trained_again(material, seed: int, models) -> dict:

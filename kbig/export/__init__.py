@@ -5,6 +5,9 @@ from kbig.export.artefacts import LITERT_MODES
 from kbig.export.artefacts import artefacts
 from kbig.export.artefacts import litert
 from kbig.export.artefacts import saved_model
+from kbig.export.hugging_face import HuggingFaceReport
+from kbig.export.hugging_face import hugging_face
+from kbig.export.integer_report import IntegerReport
 from kbig.export.latency import LatencyReport
 from kbig.export.latency import latency_ratio
 from kbig.export.litert_flops import litert_flops
@@ -14,16 +17,23 @@ from kbig.export.signatures import Signature
 from kbig.export.signatures import model_signatures
 from kbig.export.twin import float32_twin
 from kbig.export.verify import verify
+from kbig.inspection import InspectionReport
+from kbig.inspection import inspect
 
 __all__ = [
     "FORMATS",
     "LITERT_MODES",
     "ArtefactReport",
+    "HuggingFaceReport",
+    "InspectionReport",
+    "IntegerReport",
     "LatencyReport",
     "Signature",
     "VerifyReport",
     "artefacts",
     "float32_twin",
+    "hugging_face",
+    "inspect",
     "latency_ratio",
     "litert",
     "litert_flops",

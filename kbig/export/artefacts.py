@@ -13,6 +13,8 @@ from kbig.compression.quantization.model import is_quantized
 from kbig.errors import GateError
 from kbig.errors import UsageError
 from kbig.export.decisions import task_of
+from kbig.export.integer_details import integer_report
+from kbig.export.litert import INTEGER_MODES
 from kbig.export.litert import write_litert
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
@@ -44,6 +46,7 @@ class _Job:
     task: str | None
     representative: Mapping | None = None
     integer_io: bool = False
+    files: Mapping[str, str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,19 +82,28 @@ def _litert(mode: str, file_name: str = ""):
             job.samples,
             job.representative,
             job.integer_io,
+            job.files,
         )
         return file
 
     return write
 
 
-LITERT_MODES = ("float32", "float16", "dynamic", "int8")
+LITERT_MODES = (
+    "float32",
+    "float16",
+    "dynamic",
+    "int8",
+    "int8-weights",
+    "int16",
+)
 # A new format is one line here.
 FORMATS = {
     "savedmodel": _Format(_saved_model, publish_version),
     **{
         f"litert-{mode}": _Format(_litert(mode), publish_file)
         for mode in LITERT_MODES
+        if mode != "int16"  # Its ranges come from rows that no run keeps.
     },
 }
 
@@ -196,6 +208,8 @@ def litert(
     task: str | None = None,
     representative=None,
     integer_io: bool = False,
+    latency: bool = False,
+    files: Mapping[str, str] | None = None,
 ) -> ArtefactReport:
     """Writes a .tflite file of batch 1 and builtin ops, once it is proved.
 
@@ -203,20 +217,28 @@ def litert(
         model: a built model.
         path: the file to write, ending in `.tflite`; replaced atomically.
         mode: `float32`, `float16` (weights in half the bytes), `dynamic`
-            (int8 weights, activations quantized while it runs) or `int8`
+            (int8 weights, activations quantized while it runs),
+            `int8-weights` (as small, and it computes in float), `int8`
             (integers throughout: a model of
-            `kbig.compression.quantize_aware`, or `representative`).
+            `kbig.compression.quantize_aware`, or `representative`) or `int16`
+            (int8 weights and int16 between operations: `representative`; it
+            is close to the float model, and slow where no kernel is for it).
         samples: what to verify with; their shapes fix dimensions that the
             model leaves free. Random inputs by default.
         labels: of the samples, see `kbig.export.verify`.
         task: what the first output means, see `kbig.export.artefacts`.
         representative: like `samples`, some 100 rows from which the ranges
-            of a float model are read in mode `int8`.
+            of a float model are read in modes `int8` and `int16`.
         integer_io: in mode `int8`, what is given and taken are integers,
             too: callers round by the scales in the file.
+        latency: in mode `int8`, also measure latencies beside a float32 and a
+            dynamic int8 file of the same model, which takes a minute.
+        files: texts by name, as labels.txt and vocab.txt, that travel in the
+            file: a zip behind the model.
 
     Returns:
-        The report of the artefact.
+        The report of the artefact; in mode `int8` its `integers` tell what
+        the file computes and which layers are furthest from the model.
 
     Raises:
         UsageError: an unknown mode, a path of another kind, free dimensions
@@ -237,13 +259,17 @@ def litert(
             f"that ends in .tflite. Received: mode={mode!r}, path={path}."
         )
     job = _job(model, path.stem, samples, task=task)
-    job = dataclasses.replace(job, integer_io=integer_io)
+    _check_files(files or {})
+    job = dataclasses.replace(job, integer_io=integer_io, files=files)
     if representative is not None:
         rows = named_samples(job.model, representative)
         job = dataclasses.replace(job, representative=rows)
     one = _Format(_litert(mode, path.name), publish_file)
     (report,) = _publish_proved(job, [one], path.parent, labels).artefacts
-    return report
+    if mode != "int8":
+        return report
+    details = integer_report(job.model, path, job.samples, latency)
+    return dataclasses.replace(report, integers=details)
 
 
 def _check_mode(job: _Job, mode: str) -> None:
@@ -258,16 +284,34 @@ def _check_mode(job: _Job, mode: str) -> None:
             "model of `kbig.compression.quantize_aware`, or a float one with "
             "representative=rows."
         )
+    if mode == "int16" and (quantized or not given):
+        raise UsageError(
+            "int16 needs a float model, and rows to find its ranges in. "
+            f"Received: a {'quantized' if quantized else 'float'} model "
+            f"{'and' if given else 'without'} representative rows. Pass the "
+            "float model with representative=rows."
+        )
     if mode != "int8" and job.integer_io:
         raise UsageError(
             "Integers are given and taken in mode int8. Received: "
             f"integer_io=True, mode={mode!r}. Leave one of them out."
         )
-    if mode != "int8" and (quantized or given):
+    if mode not in INTEGER_MODES and (quantized or given):
         raise UsageError(
             f"A quantized model is written in mode int8. Received: {mode}. "
             "Export the model that it was made of."
         )
+
+
+def _check_files(files) -> None:
+    for name, text in files.items():
+        plain = isinstance(name, str) and pathlib.PurePath(name).name == name
+        if not plain or not name or not isinstance(text, str):
+            raise UsageError(
+                "Files that travel with a model are texts under plain names, "
+                f"as labels.txt. Received: {name!r}: {type(text).__name__}. "
+                "Join lines to one text."
+            )
 
 
 def _publish_proved(job, formats, directory, labels) -> VerifyReport:

@@ -4,8 +4,16 @@ import numpy as np
 
 # Largest difference allowed, as a share of the range of the output, by what
 # the weights are stored as. A model's rounding is 1e-6, 7e-4 and 1.4e-2.
-# "integers" compute in int8 as well.
-TOLERANCES = {"float32": 1e-5, "float16": 2e-3, "int8": 5e-2, "integers": 5e-2}
+# "integers" compute in int8 as well, "int16" has int16 between operations.
+TOLERANCES = {
+    "float32": 1e-5,
+    "float16": 2e-3,
+    "int8": 5e-2,
+    "integers": 5e-2,
+    "int16": 2e-2,
+}
+# What a file is called by what it computes in.
+OF_INTEGERS = {"int8": "integers", "int16": "int16"}
 # Of integers: a tie that rounds the other way in an early layer of a deep
 # model may change a whole row, as a sample of data can.
 _LEFT_OUT = {"integers": 0.01}
@@ -18,6 +26,7 @@ AGREEMENTS = {
     "float16": 0.98,
     "int8": 0.98,
     "integers": 0.98,
+    "int16": 0.98,
 }
 
 

@@ -15,10 +15,10 @@ def convert(saved_model: str, mode: str, representative: str = "") -> bytes:
 
     Args:
         saved_model: its folder.
-        mode: `float32`, `float16`, `dynamic`, `int8`, or `int8_io` for
-            inputs and outputs of int8, too.
+        mode: `float32`, `float16`, `dynamic`, `int8`, `int16`, or `int8_io`
+            for inputs and outputs of int8, too.
         representative: an .npz file of arrays by input name, `(rows, ...)`,
-            from which the ranges of a float model are read for `int8`.
+            from which the ranges of a float model are read for integers.
 
     Returns:
         The bytes of the .tflite file.
@@ -35,9 +35,7 @@ def convert(saved_model: str, mode: str, representative: str = "") -> bytes:
         converter.target_spec.supported_types = [tf.float16]
     if representative:
         converter.representative_dataset = lambda: _rows(representative)
-        converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.TFLITE_BUILTINS_INT8
-        ]
+        converter.target_spec.supported_ops = [_integer_ops(mode)]
         return converter.convert()
     # Without TensorFlow's ops the converter would not say which are missing.
     converter.target_spec.supported_ops = [
@@ -45,6 +43,13 @@ def convert(saved_model: str, mode: str, representative: str = "") -> bytes:
         tf.lite.OpsSet.SELECT_TF_OPS,
     ]
     return converter.convert()
+
+
+def _integer_ops(mode: str):
+    kinds = tf.lite.OpsSet
+    if mode == "int16":
+        return kinds.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    return kinds.TFLITE_BUILTINS_INT8
 
 
 def _rows(file: str):

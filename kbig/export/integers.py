@@ -7,13 +7,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kbig.compression.quantization.modes import ISLAND
 from kbig.errors import GateError
-from kbig.export.litert_file import operator_name
+from kbig.inspection.litert_schema import DTYPES
+from kbig.inspection.litert_schema import operator_name
 
-_TYPES = {
-    code: name.lower()
-    for name, code in vars(schema.TensorType).items()
-    if isinstance(code, int)
-}
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 # What dynamic int8 computes in float, or in both.
 _ARITHMETIC = (
@@ -83,8 +79,8 @@ def operations(content: bytes) -> list[Operation]:
             found.append(
                 Operation(
                     operator_name(code),
-                    tuple(_TYPES[x.Type()] for x in inputs),
-                    tuple(_TYPES[x.Type()] for x in outputs),
+                    tuple(DTYPES[x.Type()] for x in inputs),
+                    tuple(DTYPES[x.Type()] for x in outputs),
                     outputs[0].Name().decode() if outputs else "",
                     bool(last & {*operator.OutputsAsNumpy()}),
                 )
@@ -92,19 +88,21 @@ def operations(content: bytes) -> list[Operation]:
     return found
 
 
-def in_integers(content: bytes) -> bool:
-    """Tells whether a file computes in int8, and not only stores it.
+def integer_dtype(content: bytes) -> str | None:
+    """Tells in what integers a file computes, and does not only store.
 
     Args:
         content: of a .tflite file.
 
     Returns:
-        Whether arithmetic takes and gives int8.
+        `int8` or `int16` when arithmetic takes and gives that, None when it
+        takes or gives floats.
     """
-    return any(
-        x.name in _ARITHMETIC and "int8" in x.inputs and "int8" in x.outputs
-        for x in operations(content)
-    )
+    arithmetic = [x for x in operations(content) if x.name in _ARITHMETIC]
+    for dtype in ("int8", "int16"):
+        if any(dtype in x.inputs and dtype in x.outputs for x in arithmetic):
+            return dtype
+    return None
 
 
 def check_integers(file: pathlib.Path, float_outputs: bool = False) -> None:

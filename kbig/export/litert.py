@@ -5,7 +5,9 @@ import dataclasses
 import pathlib
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -19,8 +21,14 @@ from kbig.export.litert_file import foreign_ops
 from kbig.export.saved_model import write_saved_model
 from kbig.export.signatures import Signature
 from kbig.export.signatures import model_signatures
+from kbig.export.weight_only import LEAST_NUMBERS
+from kbig.export.weight_only import weights_in_int8
 from kbig.models.layers import unrolled
 
+# Modes that compute in integers throughout.
+INTEGER_MODES = ("int8", "int16")
+# What the converter makes of a mode that it does not have itself.
+_CONVERTED_AS = {"int8-weights": "float32"}
 _CONVERTER = pathlib.Path(__file__).with_name("convert_litert.py")
 
 
@@ -31,6 +39,7 @@ def write_litert(
     samples: Mapping[str, np.ndarray],
     representative: Mapping[str, np.ndarray] | None = None,
     integer_io: bool = False,
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Converts a float32 model to a .tflite file of batch 1, unverified.
 
@@ -40,24 +49,31 @@ def write_litert(
         model: a built model in float32.
         file: where to.
         mode: `float32`, `float16` (weights in half the bytes), `dynamic`
-            (int8 weights, activations quantized while it runs) or `int8`.
+            (int8 weights, activations quantized while it runs), `int8`,
+            `int8-weights` (it computes in float) or `int16` (int8 weights,
+            int16 between operations).
         samples: arrays by input name; their shapes fix the dimensions that
             the model leaves free.
         representative: likewise, from which the ranges of a float model are
-            read for `int8`; a quantized one has its own.
+            read for integers; a quantized one has its own.
         integer_io: of `int8`: its inputs and outputs are integers, too.
+        files: texts by name, to travel with the model.
 
     Raises:
         GateError: it does not convert, not in time, or not to builtin ops
-            only; or in `int8` some compute in float that need not.
+            only; in `int8` some compute in float that need not; it has no
+            weights to round.
     """
     saved_model = file.with_suffix(".saved_model")
     with _for_mode(model, mode):
         (signature,) = model_signatures(model)
         write_saved_model([_of_batch_one(signature, samples)], saved_model)
     rows = _written(representative, file.with_suffix(".npz"))
-    _convert(saved_model, file, "int8_io" if integer_io else mode, rows)
-    if mode == "int8":
+    converted = _CONVERTED_AS.get(mode, mode)
+    _convert(saved_model, file, "int8_io" if integer_io else converted, rows)
+    if mode == "int8-weights":
+        _round_weights(file)
+    if mode in INTEGER_MODES:
         check_integers(file, _ends_in_float(model))
     foreign = foreign_ops(file.read_bytes())
     if foreign:
@@ -66,13 +82,66 @@ def write_litert(
             f"does not have: {', '.join(foreign)}. Replace the layers that "
             "make them, or export a SavedModel."
         )
+    _append(file, files or {})
+
+
+def write_reference(
+    model: keras.Model,
+    folder: pathlib.Path,
+    samples: Mapping[str, np.ndarray],
+    modes: Sequence[str],
+) -> list[pathlib.Path]:
+    """Writes what an int8 file is compared with: the same without rounding.
+
+    Args:
+        model: quantized, or the float model of a file by representative rows.
+        folder: where to.
+        samples: arrays by input name, for their shapes.
+        modes: `float32`, and `dynamic` beside it.
+
+    Returns:
+        A file for each mode.
+
+    Raises:
+        GateError: one does not convert, or not in time.
+    """
+    saved_model = folder / "reference.saved_model"
+    in_float = model.as_floats() if is_quantized(model) else unrolled(model)
+    with in_float:
+        (signature,) = model_signatures(model)
+        write_saved_model([_of_batch_one(signature, samples)], saved_model)
+    files = [folder / f"{mode}.tflite" for mode in modes]
+    for file, mode in zip(files, modes):
+        _convert(saved_model, file, mode)
+    return files
 
 
 def _for_mode(model: keras.Model, mode: str):
     """How a model is traced."""
     if is_quantized(model):
         return model.as_integers()
-    return unrolled(model) if mode == "int8" else contextlib.nullcontext()
+    in_integers = mode in INTEGER_MODES
+    return unrolled(model) if in_integers else contextlib.nullcontext()
+
+
+def _round_weights(file: pathlib.Path) -> None:
+    content, rounded = weights_in_int8(file.read_bytes())
+    if not rounded:
+        raise GateError(
+            f"{file.name} has no weights to round: those of less than "
+            f"{LEAST_NUMBERS:,} numbers, and those that a loop is handed, stay "
+            "in float. Use mode float32."
+        )
+    file.write_bytes(content)
+
+
+def _append(file: pathlib.Path, files: Mapping[str, str]) -> None:
+    """As a zip behind the model, which interpreters do not look at."""
+    if not files:
+        return
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
 
 
 def _ends_in_float(model: keras.Model) -> bool:

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 
 from ai_edge_litert import schema_py_generated as schema
 
+from kbig.inspection.litert_schema import operator_name
+
 # Builtin by name, but no plain interpreter shares variables.
 _RESOURCE_OPS = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
-_OP_NAMES = {
-    code: name
-    for name, code in vars(schema.BuiltinOperator).items()
-    if isinstance(code, int)
-}
 # Bytes of the smallest tensor that counts: not a shape, not a scalar.
 _WEIGHT_BYTES = 64
 
@@ -35,16 +32,6 @@ def foreign_ops(content: bytes) -> list[str]:
         elif name in _RESOURCE_OPS:
             found.add(name)
     return sorted(found)
-
-
-def operator_name(code) -> str:
-    """Names a builtin operator; of any other one it is `CUSTOM`.
-
-    Args:
-        code: an entry of a model's operator codes.
-    """
-    # Old files have the one number, new ones the other.
-    return _OP_NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
 
 
 def weights_dtype(content: bytes) -> str:

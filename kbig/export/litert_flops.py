@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kbig.export.litert_file import operator_name
+from kbig.inspection.litert_schema import operator_name
 
 
 def litert_flops(path: str | os.PathLike) -> int | None:

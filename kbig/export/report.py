@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+from kbig.export.integer_report import IntegerReport
 from kbig.reporting import Bytes
 from kbig.reporting import Percent
 from kbig.reporting import Ratio
@@ -33,7 +34,8 @@ class ArtefactReport(Report):
         path: of the file or folder.
         format: "SavedModel" or "LiteRT".
         weights: what they are stored as: "float32", "float16" or "int8";
-            "integers" when what is between them is int8, too.
+            "integers" when what is between them is int8, too, "int16" when
+            that is int16.
         runtime: what ran it, with its version.
         signatures: names of those that were run.
         bytes: size on disk.
@@ -51,6 +53,8 @@ class ArtefactReport(Report):
         latency_seconds: median for one row of the model's own inputs.
         latency_ratio: the same, as a multiple of the Keras model's.
         faults: one sentence for each gate that did not hold.
+        integers: of `kbig.export.litert` in mode `int8`: what it computes,
+            and how far each layer is off.
     """
 
     path: str
@@ -68,6 +72,7 @@ class ArtefactReport(Report):
     latency_seconds: float
     latency_ratio: float
     faults: tuple[str, ...]
+    integers: IntegerReport | None = None
 
     @property
     def passed(self) -> bool:
@@ -81,8 +86,9 @@ class ArtefactReport(Report):
         return "saved_model" if self.format == "SavedModel" else path.name
 
     def tables(self) -> list[Table]:
-        """One row."""
-        return [Table("Artefact", _COLUMNS, [_row(self, float)])]
+        """One row; of int8 files what is in them, too."""
+        found = [Table("Artefact", _COLUMNS, [_row(self, float)])]
+        return found + (self.integers.tables() if self.integers else [])
 
 
 @dataclasses.dataclass(frozen=True)

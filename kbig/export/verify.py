@@ -19,7 +19,7 @@ from kbig.export.decisions import Task
 from kbig.export.decisions import agreement
 from kbig.export.decisions import decision_faults
 from kbig.export.decisions import task_of
-from kbig.export.integers import in_integers
+from kbig.export.integers import integer_dtype
 from kbig.export.litert_file import weights_dtype
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
@@ -164,7 +164,8 @@ def _weights_dtype(path: pathlib.Path) -> str:
     if path.is_dir():
         return "float32"
     content = path.read_bytes()
-    return "integers" if in_integers(content) else weights_dtype(content)
+    computed = integer_dtype(content)
+    return compare.OF_INTEGERS.get(computed) or weights_dtype(content)
 
 
 def _without_padding(task: Task | None, samples) -> Callable:

@@ -17,6 +17,10 @@ from kbig.models import hugging_face_names as names
 from kbig.models.arguments import check_positive
 from kbig.models.bert import bert
 from kbig.models.bert_heads import bert_masked_lm
+from kbig.models.hugging_face_config import ACTIVATIONS
+from kbig.models.hugging_face_config import DEFAULTS
+from kbig.models.hugging_face_config import FIXED
+from kbig.models.hugging_face_config import SIZES
 from kbig.models.hugging_face_files import read_json
 from kbig.models.hugging_face_files import some
 from kbig.models.hugging_face_files import stored_tensors
@@ -25,33 +29,6 @@ if TYPE_CHECKING:
     import keras_hub
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
-# Their key, ours.
-_SIZES = {
-    "vocab_size": "vocabulary_size",
-    "num_hidden_layers": "num_layers",
-    "num_attention_heads": "num_heads",
-    "hidden_size": "hidden_dim",
-    "intermediate_size": "intermediate_dim",
-}
-# What a config.json may leave out has the default of their BertConfig.
-_DEFAULTS = {
-    "max_position_embeddings": ("max_sequence_length", 512),
-    "type_vocab_size": ("num_segments", 2),
-    "layer_norm_eps": ("layer_norm_epsilon", 1e-12),
-    "hidden_dropout_prob": ("dropout", 0.1),
-}
-_ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "gelu_new": "gelu_approximate",
-    "gelu_pytorch_tanh": "gelu_approximate",
-}
-# What this model has one form of: key, that form, which is also the default.
-_FIXED = (
-    ("position_embedding_type", "absolute"),
-    ("is_decoder", False),
-    ("add_cross_attention", False),
-)
 # The note on a source without one.
 NO_POOLER = "It has no pooler: that layer starts at random."
 _NOT_WEIGHTS = ("embeddings.position_ids",)
@@ -131,27 +108,27 @@ def _sizes(path: pathlib.Path) -> tuple[dict, list[str]]:
             f"{path} describes another model. Expected: model_type 'bert'. "
             f"Received: {config.get('model_type')!r}. Pass a BERT."
         )
-    for key, value in _FIXED:
+    for key, value in FIXED:
         if config.get(key, value) != value:
             raise UsageError(
                 f"{path}: only {key}={value!r} can be computed. "
                 f"Received: {config[key]!r}. Pass another checkpoint."
             )
     activation = config.get("hidden_act", "gelu")
-    if activation not in _ACTIVATIONS:
+    if activation not in ACTIVATIONS:
         raise UsageError(
-            f"{path}: hidden_act must be one of {', '.join(_ACTIVATIONS)}. "
+            f"{path}: hidden_act must be one of {', '.join(ACTIVATIONS)}. "
             f"Received: {activation!r}. Pass another checkpoint."
         )
-    missing = [key for key in _SIZES if key not in config]
+    missing = [key for key in SIZES if key not in config]
     if missing:
         raise DataError(f"{path} lacks {', '.join(missing)}.")
-    for key in _SIZES:
+    for key in SIZES:
         check_positive(key, config[key])
-    sizes = {ours: config[theirs] for theirs, ours in _SIZES.items()}
-    for theirs, (ours, default) in _DEFAULTS.items():
+    sizes = {ours: config[theirs] for theirs, ours in SIZES.items()}
+    for theirs, (ours, default) in DEFAULTS.items():
         sizes[ours] = config.get(theirs, default)
-    sizes["activation"] = _ACTIVATIONS[activation]
+    sizes["activation"] = ACTIVATIONS[activation]
     rate = config.get("attention_probs_dropout_prob", sizes["dropout"])
     notes = []
     if rate != sizes["dropout"]:

@@ -165,6 +165,19 @@ def masked_lm_tensors(sizes: Mapping) -> tuple[Tensor, ...]:
     )
 
 
+def classifier_tensors(width: int, num_classes: int) -> tuple[Tensor, ...]:
+    """Lists the weights of a classifier's head, of texts or of tokens.
+
+    Args:
+        width: of the encoder.
+        num_classes: number of logits.
+
+    Returns:
+        One tensor a variable.
+    """
+    return tuple(_dense("classifier", "logits", (num_classes, width)))
+
+
 def _dense(there, here, shape):
     return [
         Tensor(f"{there}.weight", f"{here}/kernel", shape),

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from kbig import models
 from kbig.errors import GateError
 from recipes import cli
 from recipes.config import field_key
@@ -36,7 +37,7 @@ def test_help_has_every_option(command, capsys):
     printed = capsys.readouterr().out
     module = importlib.import_module(cli.RECIPES[command][0])
     fields = dataclasses.fields(module.Config)
-    assert len(fields) > 6
+    assert fields
     flags = {f"--{field_key(f).replace('_', '-')}" for f in fields}
     described = {
         line.split()[0].rstrip(",")
@@ -70,6 +71,11 @@ def test_help_has_every_option(command, capsys):
         (["pretrain-mlm", "--rate", "2"], "--rate must be above 0"),
         (["pretrain-mlm", "--sequence-length", "1024"], "from 5 to 512"),
         (["train-image", "--augment", "spin"], "spin"),
+        (["inspect"], "kbig inspect FILE_OR_DIR"),
+        (["inspect", "nowhere.tflite"], "Received: 'nowhere.tflite'"),
+        (["inspect", "m.tflite", "--quick"], "Unknown option 'quick'"),
+        (["inspect", "m.tflite", "n.tflite"], "Unknown option 'n.tflite'"),
+        (["prune", "runs/a"], "Unknown option 'runs/a'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(arguments, message, capsys):
@@ -105,3 +111,15 @@ def test_dry_run_prints_everything_in_force_and_writes_nothing(
     assert config["batch_size"] == 64
     assert "Total params" in printed
     assert not out.exists()
+
+
+def test_inspect_prints_and_saves_without_tensorflow(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(cli, "_load_quietly", None)  # It would be called.
+    path = tmp_path / "m.keras"
+    models.mlp((4,), 3, (8,)).save(path)
+    assert cli.main(["inspect", "--json", f"{path}.json", str(path)]) == 0
+    assert "Keras" in capsys.readouterr().out
+    report = json.loads((tmp_path / "m.keras.json").read_text())
+    assert sum(x["bytes"] for x in report["stored"]) == 4 * (5 * 8 + 9 * 3)

@@ -80,6 +80,11 @@ def test_the_file_is_as_good_as_the_table_says(folder, tmp_path, capsys):
         key = row.replace(", ", "_").replace(" ", "_")
         assert 0 <= metrics[f"{key}_accuracy"] <= 1
     assert metrics["quantized_int8_bytes"] == file.stat().st_size
+    found = metrics["quantized_int8_report"]
+    assert found["compared"] > 0 and len(found["latencies"]) == 2
+    page = (out / "report.html").read_text()
+    for title in ("Largest errors by layer", "Outputs in steps"):
+        assert title in printed and title in page
 
 
 @pytest.mark.slow

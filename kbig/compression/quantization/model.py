@@ -123,10 +123,8 @@ class _Quantized:
     def call(self, *args, **kwargs):
         if modes.current() is not None:
             return self.float_call(*args, **kwargs)
-        if self.quantization.is_exported:
-            mode = modes.Export()
-        else:
-            mode = modes.Training(self._progress())
+        exported = self.quantization.exported
+        mode = exported() if exported else modes.Training(self._progress())
         with modes.entered(mode):
             return self.float_call(*args, **kwargs)
 
@@ -148,15 +146,22 @@ class _Quantized:
     def float_call(self, *args, **kwargs):
         return self.float_class.call(self, *args, **kwargs)
 
-    @contextlib.contextmanager
     def as_integers(self):
         """Traces within it have grids as constants, as a converter needs."""
-        self.quantization.is_exported = True
+        return self._as_exported(modes.Export)
+
+    def as_floats(self):
+        """Traces within it compute the same without rounding."""
+        return self._as_exported(modes.FloatExport)
+
+    @contextlib.contextmanager
+    def _as_exported(self, mode):
+        self.quantization.exported = mode
         try:
             with unrolled(self):
                 yield
         finally:
-            self.quantization.is_exported = False
+            self.quantization.exported = None
 
     def get_config(self):
         state = self.quantization
@@ -186,7 +191,8 @@ class _ModelState:
     def __init__(self, config: dict, plan: attach.QuantizationPlan):
         self.config = config
         self.plan = plan
-        self.is_exported = False
+        # The mode that a trace for a file is in.
+        self.exported = None
 
 
 def _built(config: dict, plan, classes=None) -> keras.Model:

@@ -211,6 +211,26 @@ class Export(Mode):
         return _numbers(layer.quantization.ranges[name].bounds)
 
 
+class FloatExport(Export):
+    """The graph of `Export` without its rounding, to compare it with."""
+
+    def rounded_weight(self, layer, name, read, channels):
+        """Reads a weight."""
+        with tf.init_scope():
+            value = tf.convert_to_tensor(read()).numpy()
+        return tf.constant(folding.weight(layer, name, value))
+
+    def released(self, x):
+        """As it is: no converter makes integers here."""
+        return x
+
+    def tensor(self, layer, spec: RangeSpec, x):
+        """As it is."""
+        return x
+
+    input = output = tensor
+
+
 def _numbers(bounds) -> tuple[float, float]:
     with tf.init_scope():
         return tuple(float(bound) for bound in bounds())
