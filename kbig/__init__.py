@@ -16,6 +16,7 @@ _ROOMS = (
     "reporting",
     "runs",
     "sections",
+    "serving",
     "training",
     "tuning",
 )
