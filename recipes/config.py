@@ -25,19 +25,38 @@ _OF_A_RUN = ("recipe", "kbig", "overwrite", "training")
 
 
 def option(
-    default: Any, help: str, choices: tuple = (), minimum: float | None = None
+    default: Any,
+    help: str,
+    choices: tuple = (),
+    minimum: float | None = None,
+    repeated: bool = False,
 ) -> Any:
-    """A field of a configuration: its default, help and allowed values."""
-    metadata = {"help": help, "choices": choices, "minimum": minimum}
+    """A field of a configuration: its default, help and allowed values.
+
+    What is `repeated` is given once a value, as a text may have commas.
+    """
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "minimum": minimum,
+        "repeated": repeated,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RecipeConfig:
-    """What every recipe understands."""
+class BaseConfig:
+    """What the command line needs to know of any command."""
 
     # Values that `--quick` puts in place of the defaults.
     quick_values: ClassVar[dict[str, Any]] = {}
+    # Seconds, which a command that only asks a server does without.
+    loads_tensorflow: ClassVar[bool] = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecipeConfig(BaseConfig):
+    """What every recipe understands."""
 
     out: str = option("", "run directory; default runs/<recipe>-<number>")
     name: str = option("", "name of the artefacts; default from the data")
@@ -77,10 +96,10 @@ def field_key(field: dataclasses.Field) -> str:
 
 
 def build(
-    config_class: type[RecipeConfig],
+    config_class: type[BaseConfig],
     from_file: Mapping[str, Any],
     from_command: Mapping[str, Any],
-) -> RecipeConfig:
+) -> BaseConfig:
     """Makes a configuration: defaults, then the file, then the command.
 
     Args:
@@ -156,6 +175,8 @@ def unknown_key(key: str, known) -> UsageError:
 
 def _converted(field: dataclasses.Field, value: Any) -> Any:
     kind, choices = field.type, field.metadata["choices"]
+    if field.metadata["repeated"] and isinstance(value, str):
+        value = [value]
     if isinstance(value, bool) and "on" in choices:
         value = "on" if value else "off"  # As YAML reads them.
     try:
