@@ -175,7 +175,24 @@ def _columns(inputs, info: SignatureInfo) -> dict[str, np.ndarray]:
                 f"Rows of an input have one shape. Received: {name!r} with "
                 "rows of different lengths."
             ) from error
+        _check_shape(name, columns[name], info.inputs.get(name))
     return columns
+
+
+def _check_shape(name: str, array: np.ndarray, info) -> None:
+    """Some kernels end the server's process at another rank."""
+    shape = None if info is None else info.shape
+    if shape is None:
+        return
+    fits = array.ndim == len(shape) and all(
+        side in (None, size) for side, size in zip(shape, array.shape)
+    )
+    if not fits:
+        sides = ", ".join("any" if x is None else str(x) for x in shape)
+        raise UsageError(
+            f"Input {name!r} has the shape ({sides}), rows first. Received: "
+            f"shape={array.shape}"
+        )
 
 
 def _rows(inputs, info: SignatureInfo) -> list[dict]:
