@@ -248,8 +248,7 @@ def finish(
         title: of the page.
         metrics: flat numbers.
         sections: of the page.
-        export: makes the artefacts of a model with these metrics, and
-            returns their report.
+        export: of the metrics; makes the artefacts, returns their report.
 
     Returns:
         What the recipe leaves.

@@ -223,8 +223,11 @@ def readme(plan: Deployment, directory: pathlib.Path) -> str:
     again = f"kbig serve --from {plan.base} --out {directory} --overwrite"
     return f"""# {name}
 
-Served by {plan.image}: {labels}. TF Serving asks nobody who they are: keep
-its ports inside a network that you trust.
+{plan.image}: {labels}.
+
+TF Serving asks nobody who they are: keep its ports inside a network that you
+trust. Send at most {plan.max_batch_size} rows at once. Those of several
+requests are computed together, so pad token ids to one length.
 
 ## Docker
 
@@ -270,5 +273,17 @@ def _labels(plan: Deployment) -> dict:
     return {"app.kubernetes.io/name": plan.name}
 
 
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines stay lines."""
+
+
+def _represent(dumper: yaml.SafeDumper, text: str):
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _represent)
+
+
 def _yaml(document: dict) -> str:
-    return yaml.safe_dump(document, sort_keys=False, width=80)
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=80)

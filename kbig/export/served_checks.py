@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kbig.export.decisions import Task
-from kbig.export.runtime import KerasReference
 from kbig.export.served import EXAMPLES
 from kbig.export.served import embedding_model
+from kbig.export.signatures import call_by_name
 from kbig.serving.examples import example_of
 from kbig.serving.examples import rows_of
+
+_BATCH = 256
 
 
 def with_examples(
@@ -74,7 +77,17 @@ def embeddings(
     embedder = embedding_model(model) if "text" in samples else None
     if embedder is None:
         return None
-    return KerasReference(embedder, samples).outputs()["embedding"]
+    names = [x.name for x in model.inputs]
+    parts = []
+    for start in range(0, len(samples[names[0]]), _BATCH):
+        # As the reference of all other outputs: a GPU would round to TF32.
+        with tf.device("CPU:0"):
+            rows = {
+                name: tf.constant(samples[name][start : start + _BATCH])
+                for name in names
+            }
+            parts.append(call_by_name(embedder, rows)["embedding"].numpy())
+    return np.concatenate(parts)
 
 
 def served_outputs(

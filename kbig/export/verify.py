@@ -53,8 +53,7 @@ def verify(
 
     A SavedModel runs in TensorFlow in a process that must not load Keras, a
     .tflite file in ai-edge-litert, all of them and the model on the CPU. Every
-    signature is run; the largest difference counts, that of scores and of
-    embeddings, too, where signatures give them. Latencies of single rows
+    signature is run; the largest difference counts. Latencies of single rows
     are measured in turns, in random order, and with the model's own inputs:
     where a SavedModel takes text, by the signature that takes tokens.
 
@@ -100,9 +99,8 @@ def verify(
     reference = KerasReference(model, samples)
     keep = _without_padding(meaning, samples)
     expected = keep(reference.outputs())
-    served = served_outputs(
-        expected, meaning, class_names, embeddings(model, samples)
-    )
+    embedded = embeddings(model, samples)
+    served = served_outputs(expected, meaning, class_names, embedded)
     samples = with_examples(samples, model)
     labels = keep({"labels": labels})["labels"]
     own_inputs = [x.name for x in model.inputs]
