@@ -23,7 +23,6 @@ from kbig.export.samples import named_samples
 from kbig.export.samples import synthetic_samples
 from kbig.export.samples import text_samples
 from kbig.export.saved_model import write_saved_model
-from kbig.export.served_checks import with_examples
 from kbig.export.signatures import check_class_names
 from kbig.export.signatures import model_signatures
 from kbig.export.signatures import output_names
@@ -82,8 +81,7 @@ def _saved_model(job: _Job, aside: pathlib.Path) -> pathlib.Path:
         about=job.about,
     )
     if not warmup_note():
-        samples = with_examples(job.samples, job.model)
-        write_warmup(signatures, samples, folder, job.name)
+        write_warmup(signatures, job.model, job.samples, folder, job.name)
     return folder
 
 

@@ -19,7 +19,9 @@ _BATCH = 256
 
 
 def with_examples(
-    samples: Mapping[str, np.ndarray], model: keras.Model
+    samples: Mapping[str, np.ndarray],
+    model: keras.Model,
+    signatures: Iterable[str],
 ) -> dict[str, np.ndarray]:
     """Adds serialized tf.Examples, so that every signature can be fed.
 
@@ -27,18 +29,21 @@ def with_examples(
         samples: arrays by input name, `(rows, ...)`; `text` among them where
             clients send strings.
         model: whose inputs they are.
+        signatures: names of those to feed.
 
     Returns:
-        The samples, with `classify/inputs` and `regress/inputs`: a model may
-        have an input `inputs` of its own.
+        The samples, with `classify/inputs` or `regress/inputs` where there
+        is such a signature: a model may have an input `inputs` of its own.
     """
+    takers = [name for name in signatures if name in ("classify", "regress")]
+    if not takers:
+        return dict(samples)
     names = [name for name in ("text", "text_pair") if name in samples]
     columns = names or [x.name for x in model.inputs]
     rows = rows_of({name: samples[name] for name in columns})
     serialized = np.empty(len(samples[columns[0]]), object)
     serialized[:] = [example_of(row).SerializeToString() for row in rows]
-    others = {f"{s}/{EXAMPLES}": serialized for s in ("classify", "regress")}
-    return {**samples, **others}
+    return {**samples, **{f"{s}/{EXAMPLES}": serialized for s in takers}}
 
 
 def feeds_of(

@@ -101,7 +101,6 @@ def verify(
     expected = keep(reference.outputs())
     embedded = embeddings(model, samples)
     served = served_outputs(expected, meaning, class_names, embedded)
-    samples = with_examples(samples, model)
     labels = keep({"labels": labels})["labels"]
     own_inputs = [x.name for x in model.inputs]
     with contextlib.ExitStack() as stack:
@@ -112,7 +111,9 @@ def verify(
         outputs = [
             {
                 name: given if name in served else keep(given)
-                for name, given in process.run(samples).items()
+                for name, given in process.run(
+                    with_examples(samples, model, process.loaded["inputs"])
+                ).items()
             }
             for process in processes
         ]

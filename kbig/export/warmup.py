@@ -8,10 +8,12 @@ import pathlib
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from kbig.export.served_checks import feeds_of
+from kbig.export.served_checks import with_examples
 from kbig.export.signature import Signature
 from kbig.serving import protos
 
@@ -34,6 +36,7 @@ def warmup_note() -> str:
 
 def write_warmup(
     signatures: Sequence[Signature],
+    model: keras.Model,
     samples: Mapping[str, np.ndarray],
     folder: pathlib.Path,
     name: str,
@@ -42,8 +45,8 @@ def write_warmup(
 
     Args:
         signatures: of the SavedModel.
-        samples: arrays by input name, as `served_checks.with_examples` gives
-            them.
+        model: that they call.
+        samples: arrays by input name, `(rows, ...)`.
         folder: of the SavedModel.
         name: of the served model.
 
@@ -52,6 +55,8 @@ def write_warmup(
     """
     file = folder / WARMUP_FILE
     file.parent.mkdir(exist_ok=True)
+    first = {key: value[: max(_ROWS)] for key, value in samples.items()}
+    samples = with_examples(first, model, [s.name for s in signatures])
     with tf.io.TFRecordWriter(str(file)) as writer:
         for signature in signatures:
             feeds = feeds_of(signature.name, signature.inputs, samples)

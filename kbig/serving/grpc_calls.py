@@ -149,7 +149,9 @@ class GrpcCalls:
         if code in _PASSING:
             return PassingError(f"Cannot reach {self._target}: {details}")
         if code in _REFUSALS:
-            return UsageError(f"{self._target} was refused: {details}")
+            return UsageError(
+                f"Request for {self._target} was refused: {details}"
+            )
         return ServingError(
             f"The server of {self._target} failed ({code}): {details}"
         )

@@ -127,7 +127,9 @@ class RestCalls:
                 f"The server of {self._target} is not available: {message}"
             )
         if 400 <= status < 500:
-            raise UsageError(f"{self._target} was refused: {message}")
+            raise UsageError(
+                f"Request for {self._target} was refused: {message}"
+            )
         raise ServingError(
             f"The server of {self._target} failed (status {status}): {message}"
         )

@@ -186,7 +186,10 @@ def test_a_model_without_encoders_embeds_nothing():
 def test_examples_may_end_in_zeros_on_their_way_to_the_process():
     rows = np.zeros((2, 3), "float32")
     model = models.mlp((3,), 2)
-    samples = served_checks.with_examples({model.inputs[0].name: rows}, model)
+    samples = served_checks.with_examples(
+        {model.inputs[0].name: rows}, model, ["serving_default", "classify"]
+    )
+    assert len(samples) == 2
     serialized = samples["classify/inputs"]
     assert serialized[0].endswith(b"\0")
     assert _loaded(_storable(serialized)).tolist() == serialized.tolist()
