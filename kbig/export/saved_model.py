@@ -50,10 +50,14 @@ def _set_methods(signatures: Sequence[Signature], folder) -> None:
     TensorFlow 2 writes Predict for all, and TF Serving refuses to classify
     or regress by such a one.
     """
+    predict = tf.saved_model.PREDICT_METHOD_NAME
+    others = [s for s in signatures if s.method != predict]
+    if not others:
+        return
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(
         str(folder)
     )
-    for signature in signatures:
+    for signature in others:
         updater.replace_method_name(signature.name, signature.method)
     updater.save()
 
