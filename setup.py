@@ -34,13 +34,18 @@ REQUIRED = [
     "pyyaml>=6,<7",  # `--config FILE`.
     "rich>=13",  # Terminal tables and progress; keras brings it already.
 ]
+SERVING_API = "tensorflow-serving-api>=2.21,<2.22"
 EXTRAS = {
     "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],  # CUDA from PyPI's wheels.
+    "serving": [
+        SERVING_API,  # Messages: warm-up requests, predictions by gRPC.
+    ],
     "test": [
         "pytest>=8,<10",  # The test runner.
         "pytest-xdist>=3.6,<4",  # One worker per core.
         "ruff>=0.14,<0.18",  # Lint and format.
         "import-linter>=2.3,<3",  # Holds the direction of imports.
+        SERVING_API,  # The server that tests ask speaks its messages.
     ],
     # Peers and data that `benchmarks/` compares with; no test needs them.
     "bench": [

@@ -17,6 +17,7 @@ _ROOMS = (
     "reporting",
     "runs",
     "sections",
+    "serving",
     "training",
     "tuning",
 )

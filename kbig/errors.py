@@ -17,6 +17,10 @@ class DataError(UsageError):
     """Data that cannot be used; the message names the file and the row."""
 
 
+class ServingError(KbigError):
+    """A server gave no answer, or a useless one: the command exits with 1."""
+
+
 class GateError(KbigError):
     """It ran and a gate failed: the command line exits with 1.
 

@@ -233,7 +233,11 @@ class Run:
             return stored["x"], labels
 
     def export(
-        self, formats: Sequence[str], directory: str | os.PathLike, name: str
+        self,
+        formats: Sequence[str],
+        directory: str | os.PathLike,
+        name: str,
+        metrics: Mapping | None = None,
     ) -> export.VerifyReport:
         """Exports the model, verified on the rows that were kept.
 
@@ -241,6 +245,8 @@ class Run:
             formats: among `kbig.export.FORMATS`.
             directory: where to.
             name: begins the names of files.
+            metrics: for the record in a SavedModel; by default those that
+                the run has written.
 
         Returns:
             What was measured.
@@ -260,7 +266,23 @@ class Run:
             sequence_length=self.config.get("sequence_length"),
             class_names=self.class_names,
             task=self.config.get("task") or None,
+            about=self._about(metrics),
         )
+
+    def _about(self, metrics: Mapping | None) -> dict:
+        """What a SavedModel records of the run that it comes from."""
+        source = self.config.get("data") or self.training.get("data", "")
+        embedded = data.EMBEDDED.get(source)
+        written = self.directory / "metrics.json"
+        if metrics is None and written.is_file():
+            metrics = json.loads(written.read_text("utf-8"))
+        return {
+            "recipe": self.recipe,
+            "configuration": dict(self.config),
+            "data": source,
+            "data_licence": embedded.licence if embedded else "unknown",
+            "metrics": dict(metrics or {}),
+        }
 
 
 def check_free(directory: str | os.PathLike, overwrite: bool = False) -> None:

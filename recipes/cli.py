@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import recipes.config as configs
 from kbig.errors import GateError
+from kbig.errors import ServingError
 from kbig.errors import UsageError
 
 # Command -> (module, what it does). A new recipe is one line here.
@@ -62,6 +63,14 @@ RECIPES = {
         "recipes.inspect_file",
         "list what a model's file holds, without running it",
     ),
+    "serve": (
+        "recipes.serve",
+        "write what Docker and Kubernetes need to serve a SavedModel",
+    ),
+    "predict": (
+        "recipes.predict",
+        "ask a served model, over REST or gRPC",
+    ),
 }
 
 
@@ -79,20 +88,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; `sys.argv` by default.
 
     Returns:
-        The exit status: 0 done, 1 it ran and a gate failed, 2 the caller's
-        mistake.
+        The exit status: 0 done, 1 it ran and a gate or a server failed, 2
+        the caller's mistake.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
         return _dispatch(arguments)
-    except (UsageError, GateError) as error:
+    except (UsageError, GateError, ServingError) as error:
         if debug:
             traceback.print_exc()
         message = " ".join(str(error).split())
         print(f"kbig: {message}", file=sys.stderr)
-        return 1 if isinstance(error, GateError) else 2
+        return 2 if isinstance(error, UsageError) else 1
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -145,8 +154,8 @@ def _help() -> str:
         "       kbig <recipe> --help\n"
         "       kbig list\n\n"
         f"recipes:\n{_recipe_list()}\n\n"
-        "options of every recipe but inspect: --dry-run, --quick, --overwrite"
-        "\noption of all: --debug"
+        "options of every recipe: --dry-run, --quick, --overwrite, --debug;\n"
+        "inspect, serve and predict have their own"
     )
 
 
@@ -195,6 +204,12 @@ def _add_option(parser, field: dataclasses.Field) -> None:
             action = argparse.BooleanOptionalAction
         parser.add_argument(
             flag, dest=key, help=about, default=None, action=action
+        )
+        return
+    if field.metadata["repeated"]:
+        about += " (may be repeated)"
+        parser.add_argument(
+            flag, dest=key, help=about, metavar=key.upper(), action="append"
         )
         return
     default, metavar = field.default, "|".join(field.metadata["choices"])

@@ -248,7 +248,7 @@ def finish(
         title: of the page.
         metrics: flat numbers.
         sections: of the page.
-        export: makes the artefacts and returns their report.
+        export: of the metrics; makes the artefacts, returns their report.
 
     Returns:
         What the recipe leaves.
@@ -258,7 +258,7 @@ def finish(
         UsageError: likewise.
     """
     metrics, sections = dict(metrics), list(sections)
-    report, failure = _attempt(export)
+    report, failure = _attempt(export, metrics)
     if report is not None:
         metrics |= {a.name: a.to_dict() for a in report.artefacts}
         sections.insert(-1, kbig.sections.artefacts(report))
@@ -287,13 +287,14 @@ def export_of(run, formats: Sequence[str], name: str) -> Callable | None:
     """What `finish` exports of a run that trained: nothing by default."""
     if not formats:
         return None
-    return lambda: run.export(formats, run.directory / "artefacts", name)
+    directory = run.directory / "artefacts"
+    return lambda metrics: run.export(formats, directory, name, metrics)
 
 
-def _attempt(export):
+def _attempt(export, metrics):
     if export is None:
         return None, None
     try:
-        return export(), None
+        return export(metrics), None
     except (GateError, UsageError) as error:
         return getattr(error, "report", None), error

@@ -25,10 +25,22 @@ _OF_A_RUN = ("recipe", "kbig", "overwrite", "training")
 
 
 def option(
-    default: Any, help: str, choices: tuple = (), minimum: float | None = None
+    default: Any,
+    help: str,
+    choices: tuple = (),
+    minimum: float | None = None,
+    repeated: bool = False,
 ) -> Any:
-    """A field of a configuration: its default, help and allowed values."""
-    metadata = {"help": help, "choices": choices, "minimum": minimum}
+    """A field of a configuration: its default, help and allowed values.
+
+    What is `repeated` is given once a value, as a text may have commas.
+    """
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "minimum": minimum,
+        "repeated": repeated,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -164,6 +176,8 @@ def unknown_key(key: str, known) -> UsageError:
 
 def _converted(field: dataclasses.Field, value: Any) -> Any:
     kind, choices = field.type, field.metadata["choices"]
+    if field.metadata["repeated"] and isinstance(value, str):
+        value = [value]
     if isinstance(value, bool) and "on" in choices:
         value = "on" if value else "off"  # As YAML reads them.
     try:

@@ -109,7 +109,9 @@ def run(config: Config) -> common.Outcome | None:
         f"kbig demo: {config.name}",
         metrics,
         sections,
-        lambda: tuned.run.export(FLOAT_FORMATS, directory, config.name),
+        lambda metrics: tuned.run.export(
+            FLOAT_FORMATS, directory, config.name, metrics
+        ),
     )
 
 

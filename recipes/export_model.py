@@ -52,7 +52,9 @@ def run(config: Config) -> common.Outcome:
         config.name,
         {},
         sections,
-        lambda: source.export(config.formats, _root(config, run), config.name),
+        lambda _: source.export(
+            config.formats, _root(config, run), config.name
+        ),
     )
 
 

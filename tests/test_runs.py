@@ -165,3 +165,33 @@ def test_what_was_trained_stands_in_what_is_made_of_it(run, tmp_path):
         assert found.config["lowercase"] is False
         assert found.config["epochs"] == 1
     assert run.training == {"recipe": "finetune", "lowercase": True}
+
+
+@pytest.mark.parametrize(
+    "config, data, licence",
+    [
+        ({"data": "wordnet-topics"}, "wordnet-topics", "WordNet 3.0 licence"),
+        ({"data": "my.csv"}, "my.csv", "unknown"),
+        # Made of a run, on the data of that run.
+        (
+            {"data": "", "training": {"data": "austen"}},
+            "austen",
+            "public domain",
+        ),
+    ],
+)
+def test_an_export_records_the_run_that_it_comes_from(
+    config, data, licence, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("kbig.export.artefacts", lambda *_, **options: options)
+    run = finished(Run.create(tmp_path / "run", "finetune", config))
+    run.save_samples(np.ones((2, 4), "float32"))
+    about = run.export(["savedmodel"], tmp_path, "m")["about"]
+    assert (about["recipe"], about["data"]) == ("finetune", data)
+    assert about["data_licence"].startswith(licence)
+    assert about["metrics"] == {"test_accuracy": 0.5}
+    assert about["configuration"]["data"] == config["data"]
+    # While the recipe still runs, its numbers are not written.
+    given = {"test_loss": 1.0}
+    about = run.export(["savedmodel"], tmp_path, "m", given)["about"]
+    assert about["metrics"] == given

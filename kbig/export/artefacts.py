@@ -16,6 +16,8 @@ from kbig.export.decisions import task_of
 from kbig.export.integer_details import integer_report
 from kbig.export.litert import INTEGER_MODES
 from kbig.export.litert import write_litert
+from kbig.export.record import write_assets
+from kbig.export.record import write_record
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
 from kbig.export.samples import checked_labels
@@ -31,6 +33,8 @@ from kbig.export.staging import publish_version
 from kbig.export.staging import staging
 from kbig.export.twin import float32_twin
 from kbig.export.verify import verify
+from kbig.export.warmup import warmup_note
+from kbig.export.warmup import write_warmup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +51,7 @@ class _Job:
     representative: Mapping | None = None
     integer_io: bool = False
     files: Mapping[str, str] | None = None
+    about: Mapping = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +72,19 @@ def _saved_model(job: _Job, aside: pathlib.Path) -> pathlib.Path:
         pairs="text_pair" in job.samples,
     )
     folder = aside / "saved_model"
-    write_saved_model(signatures, folder, track=[job.tokenizer])
+    pieces = job.tokenizer.get_vocabulary() if job.tokenizer else ()
+    assets = write_assets(aside, pieces, job.class_names)
+    write_saved_model(signatures, folder, [job.tokenizer], assets)
+    write_record(
+        signatures,
+        folder,
+        name=job.name,
+        class_names=job.class_names,
+        task=job.task,
+        about=job.about,
+    )
+    if not warmup_note():
+        write_warmup(signatures, job.model, job.samples, folder, job.name)
     return folder
 
 
@@ -120,6 +137,7 @@ def artefacts(
     sequence_length: int | None = None,
     class_names: Sequence[str] = (),
     task: str | None = None,
+    about: Mapping | None = None,
 ) -> VerifyReport:
     """Writes artefacts under their final names once all of them are proved.
 
@@ -144,6 +162,8 @@ def artefacts(
         class_names: adds `probabilities` and `label` to the SavedModel.
         task: "classification", "multilabel", "regression" or "tags": what
             the first output means. By default the dtype of the labels tells.
+        about: what else `assets.extra/kbig.json` of a SavedModel records,
+            such as the data and the metrics of the model.
 
     Returns:
         What was measured, with the final paths.
@@ -166,6 +186,7 @@ def artefacts(
     job = _job(
         model, name, samples, tokenizer, sequence_length, class_names, task
     )
+    job = dataclasses.replace(job, about=dict(about or {}))
     chosen = [FORMATS[key] for key in formats]
     return _publish_proved(job, chosen, pathlib.Path(directory), labels)
 
@@ -179,7 +200,8 @@ def saved_model(
         model: a built model.
         directory: the base path of one served model.
         **options: `samples`, `labels`, `tokenizer`, `sequence_length`,
-            `class_names` and `task` as in `kbig.export.artefacts`.
+            `class_names`, `task`, `name` and `about` as in
+            `kbig.export.artefacts`.
 
     Returns:
         The report of the artefact; `report.path` is its folder.
@@ -330,12 +352,16 @@ def _publish_proved(job, formats, directory, labels) -> VerifyReport:
             task=job.task,
         )
         _require_passed(report)
-        return report.published(
-            [
-                format.publish(path, directory)
-                for format, path in zip(formats, staged)
-            ]
-        )
+        paths = [
+            format.publish(path, directory)
+            for format, path in zip(formats, staged)
+        ]
+        return report.published(paths, notes=_notes(formats))
+
+
+def _notes(formats) -> tuple[str, ...]:
+    has_saved_model = FORMATS["savedmodel"] in formats
+    return (warmup_note(),) if has_saved_model and warmup_note() else ()
 
 
 def _job(

@@ -102,6 +102,7 @@ class VerifyReport(Report):
         metric_name: "accuracy" or "mean abs. error"; None without labels.
         keras_metric: of the model, over the same samples.
         keras_latency_seconds: median for one row, on the CPU.
+        notes: one sentence for each thing that was left out, and why.
     """
 
     artefacts: tuple[ArtefactReport, ...]
@@ -110,26 +111,30 @@ class VerifyReport(Report):
     metric_name: str | None
     keras_metric: float | None
     keras_latency_seconds: float
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether every gate of every artefact held."""
         return all(artefact.passed for artefact in self.artefacts)
 
-    def published(self, paths: list[pathlib.Path]) -> "VerifyReport":
+    def published(
+        self, paths: list[pathlib.Path], notes: tuple[str, ...] = ()
+    ) -> "VerifyReport":
         """Puts the artefacts' final paths in place of those aside.
 
         Args:
             paths: one for each artefact, in their order.
+            notes: what was left out of them.
 
         Returns:
-            The same report but for the paths.
+            The same report but for the paths and the notes.
         """
         renamed = tuple(
             dataclasses.replace(artefact, path=str(path))
             for artefact, path in zip(self.artefacts, paths)
         )
-        return dataclasses.replace(self, artefacts=renamed)
+        return dataclasses.replace(self, artefacts=renamed, notes=notes)
 
     def tables(self) -> list[Table]:
         """One table: the Keras model, then a row an artefact."""
@@ -151,7 +156,8 @@ class VerifyReport(Report):
             f"artefacts with {self.threads} threads, the Keras model with "
             "TensorFlow's setting in its process."
         )
-        return [Table("Artefacts", columns, rows, note)]
+        notes = " ".join((note, *self.notes))
+        return [Table("Artefacts", columns, rows, notes)]
 
 
 def _row(artefact: ArtefactReport, metric_kind) -> list:

@@ -195,13 +195,19 @@ def signature_to_time(
     ```
     """
     own = set(own_inputs)
-    takes_own = (name for name in inputs if set(inputs[name]) == own)
+    # Those that take tf.Examples may have an input of the same name.
+    rivals = (name for name in inputs if name not in ("classify", "regress"))
+    takes_own = (name for name in rivals if set(inputs[name]) == own)
     return next(takes_own, next(iter(inputs)))
 
 
 def _storable(array: np.ndarray) -> np.ndarray:
-    """Strings as UTF-8 bytes of fixed width: npz without pickle."""
+    """Strings as UTF-8 bytes of fixed width: npz without pickle.
+
+    NumPy drops zeros at the end of bytes, where a tf.Example may well have
+    some, so a dot ends each.
+    """
     if array.dtype.kind not in "OU":
         return array
     texts = (x if isinstance(x, bytes) else x.encode() for x in array)
-    return np.array(list(texts), dtype=np.bytes_)
+    return np.array([text + b"." for text in texts], dtype=np.bytes_)

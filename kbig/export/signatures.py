@@ -1,7 +1,5 @@
 """What an exported model takes and gives: named tensors, in and out."""
 
-import dataclasses
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -11,21 +9,9 @@ import tensorflow as tf
 from kbig import data
 from kbig.errors import UsageError
 from kbig.export.decisions import TASKS
-
-
-@dataclasses.dataclass(frozen=True)
-class Signature:
-    """One way to call an exported model.
-
-    Args:
-        name: its name in the SavedModel, for example `serving_default`.
-        inputs: name -> `tf.TensorSpec`, the first dimension free.
-        function: takes the inputs by name, returns a dict of named tensors.
-    """
-
-    name: str
-    inputs: dict[str, tf.TensorSpec]
-    function: Callable[..., dict[str, tf.Tensor]]
+from kbig.export.served import embedding_model
+from kbig.export.served import served_signatures
+from kbig.export.signature import Signature
 
 
 def model_signatures(
@@ -46,6 +32,12 @@ def model_signatures(
     outputs; of several labels a row there are only probabilities. A model
     that labels each token also gives `tokens` (string, `(b, steps)`), the
     pieces of a text that the labels belong to.
+
+    Beside these stand `classify` or `regress`, where a row has one decision
+    or one value: they take tf.Examples whose features are the inputs of
+    `serving_default`. A text model with KerasHub's encoders also has `embed`,
+    which takes what `serving_default` takes and gives `embedding`, float32
+    `(b, hidden_dim)`: the mean of the last encoder's states over the tokens.
 
     Args:
         model: a built model.
@@ -69,13 +61,18 @@ def model_signatures(
 
     own = {x.name: _spec(x) for x in model.inputs}
     if tokenizer is None:
-        return (Signature("serving_default", own, predict),)
+        first = Signature("serving_default", own, predict)
+        others = served_signatures(first, model, class_names, task)
+        return (first, *others)
 
     tokenwise = len(model.outputs[0].shape) == 3
 
-    def predict_text(text, text_pair=None):
+    def encode(text, text_pair=None):
         texts = text if text_pair is None else tf.stack([text, text_pair], 1)
-        encoded = data.encode(texts, tokenizer, sequence_length)
+        return data.encode(texts, tokenizer, sequence_length)
+
+    def predict_text(**text):
+        encoded = encode(**text)
         outputs = predict(**{name: encoded[name] for name in own})
         if tokenwise:
             pieces = tf.constant(tokenizer.get_vocabulary())
@@ -86,10 +83,24 @@ def model_signatures(
         name: tf.TensorSpec((None,), tf.string, name=name)
         for name in (("text", "text_pair") if pairs else ("text",))
     }
+    first = Signature("serving_default", text, predict_text)
     return (
-        Signature("serving_default", text, predict_text),
+        first,
         Signature("ids", own, predict),
+        *served_signatures(first, model, class_names, task),
+        *_embed(model, text, encode),
     )
+
+
+def _embed(model, text, encode) -> tuple[Signature, ...]:
+    embedder = embedding_model(model)
+    if embedder is None:
+        return ()
+
+    def embed(**texts):
+        return call_by_name(embedder, encode(**texts))
+
+    return (Signature("embed", text, embed),)
 
 
 def check_class_names(model: keras.Model, class_names: Sequence[str]) -> None:

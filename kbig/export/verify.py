@@ -28,6 +28,10 @@ from kbig.export.runtime import KerasReference
 from kbig.export.runtime import artefact_process
 from kbig.export.samples import checked_labels
 from kbig.export.samples import named_samples
+from kbig.export.served_checks import class_faults
+from kbig.export.served_checks import embeddings
+from kbig.export.served_checks import served_outputs
+from kbig.export.served_checks import with_examples
 from kbig.export.signatures import check_class_names
 from kbig.export.signatures import output_names
 from kbig.export.twin import float32_twin
@@ -95,6 +99,8 @@ def verify(
     reference = KerasReference(model, samples)
     keep = _without_padding(meaning, samples)
     expected = keep(reference.outputs())
+    embedded = embeddings(model, samples)
+    served = served_outputs(expected, meaning, class_names, embedded)
     labels = keep({"labels": labels})["labels"]
     own_inputs = [x.name for x in model.inputs]
     with contextlib.ExitStack() as stack:
@@ -103,7 +109,12 @@ def verify(
             for path in paths
         ]
         outputs = [
-            {name: keep(own) for name, own in process.run(samples).items()}
+            {
+                name: given if name in served else keep(given)
+                for name, given in process.run(
+                    with_examples(samples, model, process.loaded["inputs"])
+                ).items()
+            }
             for process in processes
         ]
         keras_seconds, *seconds = _latencies([reference, *processes])
@@ -111,7 +122,7 @@ def verify(
         artefacts=tuple(
             _artefact_report(
                 process,
-                (got, expected),
+                (got, expected, served),
                 (meaning, labels, class_names),
                 (own, keras_seconds),
             )
@@ -128,14 +139,15 @@ def verify(
 def _artefact_report(
     process: ArtefactProcess, outputs, meant, latencies
 ) -> ArtefactReport:
-    got, expected = outputs
+    got, expected, served = outputs
     task, labels, class_names = meant
     seconds, keras_seconds = latencies
     loaded = process.loaded
     weights = _weights_dtype(process.path)
-    difference, tolerance = _worst_difference(got, expected, weights)
+    difference, tolerance = _worst_difference(got, expected, served, weights)
+    own = {k: v for k, v in got.items() if k not in served}
     size, gzip_size = _sizes(process.path)
-    agreed, decisions = _worst_agreement(got, expected, task)
+    agreed, decisions = _worst_agreement(own, expected, task)
     return ArtefactReport(
         path=str(process.path),
         format="SavedModel" if process.path.is_dir() else "LiteRT",
@@ -148,13 +160,14 @@ def _artefact_report(
         largest_difference=difference,
         tolerance=tolerance,
         top1_agreement=agreed,
-        metric=_metric(_logits(_first(got), expected), labels, task),
+        metric=_metric(_logits(_first(own), expected), labels, task),
         latency_seconds=seconds,
         latency_ratio=seconds / keras_seconds,
         faults=(
             *_difference_faults(difference, tolerance),
             *_agreement_faults(agreed, decisions, weights),
-            *_decision_faults(got, expected, class_names, task),
+            *_decision_faults(own, expected, class_names, task),
+            *class_faults(got.get("classify", {}), class_names),
             *(["it loaded Keras to run"] if loaded["keras"] else []),
         ),
     )
@@ -182,18 +195,19 @@ def _without_padding(task: Task | None, samples) -> Callable:
     }
 
 
-def _worst_difference(got, expected, weights) -> tuple[float, float]:
+def _worst_difference(got, expected, served, weights) -> tuple[float, float]:
     """Over all signatures and outputs, and what is allowed there.
 
     NaN wins, as it must.
     """
     pairs = [
         (
-            compare.largest_difference(outputs[name], expected[name], weights),
-            compare.tolerance(expected[name], weights),
+            compare.largest_difference(outputs[name], wanted[name], weights),
+            compare.tolerance(wanted[name], weights),
         )
-        for outputs in got.values()
-        for name in expected
+        for signature, outputs in got.items()
+        for wanted in (served.get(signature, expected),)
+        for name in wanted
     ]
     return pairs[int(np.argmax([x / allowed for x, allowed in pairs]))]
 

@@ -3,7 +3,8 @@
 A process of its own: it has no Keras, and a file that ends the interpreter
 ends only this process. Requests are JSON lines on stdin:
 
-    {"run": "in.npz", "out": "out.npz"}   every signature that `in` can feed
+    {"run": "in.npz", "out": "out.npz"}   every signature, once `in` has all,
+                                          as `<signature>/<input>` or `<input>`
     {"time": 10, "signature": "ids"}      seconds of ten calls with one row
 
 Answers are JSON lines on what was stdout at the start.
@@ -128,21 +129,24 @@ class Server:
         self._rows = {}
 
     def run(self, source: str, target: str) -> dict:
-        """Runs every signature whose inputs are in the file `source`."""
+        """Runs every signature, once all inputs are in the file `source`."""
         with np.load(source) as arrays:
-            samples = {name: arrays[name] for name in arrays.files}
-        outputs, ran, untried = {}, [], []
-        for signature, names in self._runner.inputs.items():
-            if signature.startswith("__") or set(names) - set(samples):
-                untried.append(signature)
-                continue
-            feeds = {name: samples[name] for name in names}
-            self._rows[signature] = {k: v[:1] for k, v in feeds.items()}
-            for name, value in self._in_batches(signature, feeds).items():
+            samples = {name: _loaded(arrays[name]) for name in arrays.files}
+        inputs = self._runner.inputs
+        feeds = {k: _feeds(k, names, samples) for k, names in inputs.items()}
+        untried = [
+            signature
+            for signature, names in inputs.items()
+            if signature.startswith("__") or set(names) - set(feeds[signature])
+        ]
+        outputs = {}
+        for signature in () if untried else inputs:
+            own = feeds[signature]
+            self._rows[signature] = {k: v[:1] for k, v in own.items()}
+            for name, value in self._in_batches(signature, own).items():
                 outputs[f"{signature}/{name}"] = _storable(value)
-            ran.append(signature)
         np.savez(target, **outputs)
-        return {"ran": ran, "untried": untried}
+        return {"ran": list(inputs), "untried": untried}
 
     def _in_batches(self, signature, feeds, size=256):
         rows = len(next(iter(feeds.values())))
@@ -162,6 +166,24 @@ class Server:
             self._runner.call(signature, self._rows[signature])
             seconds.append(time.perf_counter() - start)
         return {"seconds": seconds}
+
+
+def _feeds(signature: str, names, samples: dict) -> dict:
+    """What a signature takes of the samples, its own ones first."""
+    found = {
+        name: samples.get(f"{signature}/{name}", samples.get(name))
+        for name in names
+    }
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def _loaded(array: np.ndarray) -> np.ndarray:
+    """Strings without the byte that ends each."""
+    if array.dtype.kind != "S":
+        return array
+    strings = np.empty(len(array), object)
+    strings[:] = [string[:-1] for string in array.tolist()]
+    return strings
 
 
 def _storable(array: np.ndarray) -> np.ndarray:

@@ -26,7 +26,8 @@ def test_an_export_that_fails_leaves_report_and_numbers(error, tmp_path):
     config = RecipeConfig(out=str(tmp_path / "run"), name="m")
     run = common.start(config, "finetune")
 
-    def export():
+    def export(metrics):
+        assert metrics["test_accuracy"] == 0.5
         raise error
 
     part = sections.details({"Configuration": "all of it"})

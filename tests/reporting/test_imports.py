@@ -11,7 +11,7 @@ print(sorted(heavy & set(sys.modules)))
 """
 
 
-def test_only_plots_load_matplotlib_and_nothing_loads_tensorflow():
+def test_only_plots_load_matplotlib_and_nothing_needs_tensorflow():
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         capture_output=True,
