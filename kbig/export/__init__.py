@@ -1,10 +1,12 @@
 """Artefacts that are run and compared before they get their final name."""
 
-from kbig.export.artefacts import FORMATS
-from kbig.export.artefacts import LITERT_MODES
 from kbig.export.artefacts import artefacts
 from kbig.export.artefacts import litert
+from kbig.export.artefacts import onnx
 from kbig.export.artefacts import saved_model
+from kbig.export.formats import FORMATS
+from kbig.export.formats import LITERT_MODES
+from kbig.export.formats import ONNX_MODES
 from kbig.export.latency import LatencyReport
 from kbig.export.latency import latency_ratio
 from kbig.export.litert_flops import litert_flops
@@ -18,6 +20,7 @@ from kbig.export.verify import verify
 __all__ = [
     "FORMATS",
     "LITERT_MODES",
+    "ONNX_MODES",
     "ArtefactReport",
     "LatencyReport",
     "Signature",
@@ -28,6 +31,7 @@ __all__ = [
     "litert",
     "litert_flops",
     "model_signatures",
+    "onnx",
     "saved_model",
     "verify",
 ]
