@@ -58,7 +58,12 @@ def _saved_model(job: Job, aside: pathlib.Path) -> pathlib.Path:
 
 
 def litert_writer(mode: str, file_name: str = "") -> Callable:
-    """How a LiteRT file of a mode is written, under a name of its own."""
+    """How a LiteRT file is written.
+
+    Args:
+        mode: one of `LITERT_MODES`.
+        file_name: of the file; by default from the job's name and the mode.
+    """
 
     def write(job: Job, aside: pathlib.Path) -> pathlib.Path:
         file = aside / (file_name or f"{job.name}-{mode}.tflite")
@@ -79,7 +84,13 @@ def litert_writer(mode: str, file_name: str = "") -> Callable:
 def onnx_writer(
     mode: str, file_name: str = "", opset: int = OPSETS[0]
 ) -> Callable:
-    """How an ONNX file of a mode is written, under a name of its own."""
+    """How an ONNX file is written.
+
+    Args:
+        mode: one of `kbig.export.onnx.ONNX_MODES`.
+        file_name: of the file; by default from the job's name and the mode.
+        opset: of the standard operators.
+    """
 
     def write(job: Job, aside: pathlib.Path) -> pathlib.Path:
         file = aside / (file_name or f"{job.name}-{mode}.onnx")

@@ -3,7 +3,6 @@
 As in `kbig.export.onnx_rewrites`, each takes a graph and a node.
 """
 
-import numpy as np
 import onnx
 
 from kbig.export.onnx_graph import Graph
@@ -56,7 +55,8 @@ def transposed_products(graph: Graph, node: onnx.NodeProto):
     if found is None or not _swaps_last_two(attribute(node, "perm")):
         return None
     product = graph.producer(node.input[0])
-    if len(graph.readers(product.output[0])) > 1:
+    perms = [attribute(graph.producer(x), "perm") for x in product.input]
+    if len(graph.readers(product.output[0])) > 1 or None in perms:
         return None
     made, factors = [], []
     for name in reversed(product.input):
@@ -75,53 +75,41 @@ def _swaps_last_two(perm) -> bool:
     return rank > 1 and list(perm) == [*range(rank - 2), rank - 1, rank - 2]
 
 
-def _mean(x):
-    return ("ReduceMean|GlobalAveragePool", x)
-
-
-def _deviation(x):
-    """The square root of the variance, and of epsilon."""
-    centered = ("Sub", x, _mean(x))
-    variance = _mean(("Mul", centered, centered))
-    return ("Sqrt", ("Add", variance, "epsilon"))
-
-
-# x a + (beta - mean a), a = gamma / deviation: that of Keras.
-_SCALE = ("Mul", ("Reciprocal", _deviation("x")), "gamma")
-_OF_KERAS = (
-    "Add",
-    ("Mul", "x", _SCALE),
-    ("Add", ("Mul", ("Neg", _mean("x")), _SCALE), "beta"),
+# What the deviation is divided by, and the weight of each channel.
+_SCALE = (
+    "Mul",
+    ("Reciprocal", ("Sqrt", ("Add", "variance", "epsilon"))),
+    "gamma",
 )
-# (x - mean) / deviation gamma + beta: that of quantized models.
-_CENTERED = ("Sub", "x", _mean("x"))
-_INVERSE = ("Reciprocal", _deviation("x"))
-_STEP_BY_STEP = (
-    "Add",
-    ("Mul", _CENTERED, ("Mul", _INVERSE, "gamma")),
-    "beta",
+_CENTERED = ("Sub", "x", "mean")
+_NORMALIZATIONS = (
+    # x a + (beta - mean a): that of Keras.
+    (
+        "Add",
+        ("Mul", "x", _SCALE),
+        ("Add", ("Mul", ("Neg", "mean"), _SCALE), "beta"),
+    ),
+    # (x - mean) a + beta: that of quantized models.
+    ("Add", ("Mul", _CENTERED, _SCALE), "beta"),
 )
 
 
 def layer_normalizations(graph: Graph, node: onnx.NodeProto):
     """What ten operators compute as the one that there is since opset 17."""
-    for pattern in (_OF_KERAS, _STEP_BY_STEP):
+    for pattern in _NORMALIZATIONS:
         found = _found(graph, node, pattern)
-        if found is None or not _is_of_last_axis(graph, found["x"]):
+        if found is None or not _normalizes_last_axis(graph, found):
             continue
         epsilon, gamma, beta = (
             graph.constant(found[x]) for x in ("epsilon", "gamma", "beta")
         )
-        if any(x is None for x in (epsilon, gamma, beta)) or epsilon.size > 1:
+        if epsilon is None or epsilon.size > 1:
             continue
-        size = max(gamma.size, beta.size)
-        if any(x.size != x.shape[-1:][0] for x in (gamma, beta) if x.ndim):
+        if not (_is_of_channels(gamma) and _is_of_channels(beta)):
             continue
-        scale, shift = (
-            graph.add(np.broadcast_to(x.reshape(-1), size).copy(), found[name])
-            for x, name in ((gamma, "gamma"), (beta, "beta"))
-        )
         x, factor = _without_factor(graph, found["x"])
+        scale = graph.add(gamma.ravel(), found["gamma"])
+        shift = graph.add(beta.ravel(), found["beta"])
         return [
             new_node(
                 "LayerNormalization",
@@ -134,6 +122,28 @@ def layer_normalizations(graph: Graph, node: onnx.NodeProto):
     return None
 
 
+def _is_of_channels(weight) -> bool:
+    """Whether all of a weight lies along its last axis."""
+    return (
+        weight is not None
+        and weight.ndim > 0
+        and weight.size == weight.shape[-1]
+    )
+
+
+def _normalizes_last_axis(graph, found) -> bool:
+    """Whether mean and variance are what their names say."""
+    mean, variance = (graph.producer(found[x]) for x in ("mean", "variance"))
+    if not all(
+        _averages_last_axis(graph, average) for average in (mean, variance)
+    ):
+        return False
+    squares = ("Mul", _CENTERED, _CENTERED)
+    return mean.input[0] == found["x"] and any(
+        matches(graph, variance.input[0], squares, found)
+    )
+
+
 def _without_factor(graph, x) -> tuple[str, float]:
     """What is normalized, without the factor that LiteRT needs."""
     for found in matches(graph, x, ("Mul", "x", "factor")):
@@ -143,16 +153,9 @@ def _without_factor(graph, x) -> tuple[str, float]:
     return x, 1.0
 
 
-def _is_of_last_axis(graph, x) -> bool:
-    """Whether all means of a tensor are those of its last axis."""
-    return all(
-        _averages_last_axis(graph, reader)
-        for reader in graph.readers(x)
-        if reader.op_type in ("ReduceMean", "GlobalAveragePool")
-    )
-
-
 def _averages_last_axis(graph, node) -> bool:
+    if node is None or node.op_type not in ("GlobalAveragePool", "ReduceMean"):
+        return False
     rank = graph.rank(node.input[0])
     if node.op_type == "GlobalAveragePool":
         return rank == 3

@@ -19,7 +19,16 @@ from kbig.export.onnx_graph import matches
 from kbig.export.onnx_graph import new_node
 
 # What stays as it is: the grids of integers, and what is not a function.
-_NOT_FOLDED = ("QuantizeLinear", "DequantizeLinear", "RandomNormal")
+_NOT_FOLDED = (
+    "Bernoulli",
+    "DequantizeLinear",
+    "Multinomial",
+    "QuantizeLinear",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+)
 # A constant may become larger than what it is made of by so many numbers.
 _GROWTH = 4096
 
@@ -111,12 +120,15 @@ def dense_layers(graph: Graph, node: onnx.NodeProto):
         return None
     x = flattened.input[0]
     leading, rest = _kept_axes(graph, wanted, x)
-    if not leading:
+    if not leading or any(axis < leading for axis in dropped):
         return None
     rest = [n for i, n in enumerate(rest, leading) if i not in dropped]
     made, x = _as_rows(graph, x, leading, kernel.shape[0])
+    inputs = [x, product.input[1]]
+    if rest == [kernel.shape[1]]:
+        return [*made, new_node("MatMul", inputs, node.output)]
     result = graph.new_name(product.output[0])
-    made.append(new_node("MatMul", [x, product.input[1]], [result]))
+    made.append(new_node("MatMul", inputs, [result]))
     return [*made, _reshaped(graph, result, [0] * leading + rest, node.output)]
 
 
@@ -132,7 +144,7 @@ def _without_squeeze(graph, node):
     made, axes = graph.producer(node.input[0]), graph.constant(node.input[1])
     if made is None or made.op_type != "Reshape" or axes is None:
         return None, ()
-    return made, tuple(axes) if min(axes) > 0 else ()
+    return made, tuple(int(axis) for axis in axes)
 
 
 def _kept_axes(graph, wanted, x) -> tuple[int, list[int]]:
