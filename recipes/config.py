@@ -12,14 +12,20 @@ from typing import ClassVar
 from kbig.errors import UsageError
 
 # As in kbig.export.FORMATS, which only loads with TensorFlow.
-FLOAT_FORMATS = (
+FORMATS = (
     "savedmodel",
     "litert-float32",
     "litert-float16",
     "litert-dynamic",
+    "litert-int8",
+    "litert-int8-weights",
+    "onnx-float32",
+    "onnx-dynamic",
+    "onnx-int8",
 )
 # int8 is of models that are trained for it.
-FORMATS = (*FLOAT_FORMATS, "litert-int8", "litert-int8-weights")
+INT8_FORMATS = tuple(x for x in FORMATS if x.endswith("-int8"))
+FLOAT_FORMATS = tuple(x for x in FORMATS if x not in INT8_FORMATS)
 
 _OF_A_RUN = ("recipe", "kbig", "overwrite", "training")
 

@@ -27,10 +27,11 @@ from recipes import finetune
 from recipes import pretrain_mlm
 from recipes import prune
 from recipes import quantize
-from recipes.config import FLOAT_FORMATS
 from recipes.config import RecipeConfig
 from recipes.config import option
 
+# For servers and phones.
+_FORMATS = ("savedmodel", "litert-float32", "litert-float16", "litert-dynamic")
 # What the demo's own metrics.json has of the pruned copy.
 _OF_PRUNED = ("test_accuracy", "nonzeros", "litert_gzip_bytes")
 # Likewise of the int8 copy.
@@ -110,7 +111,7 @@ def run(config: Config) -> common.Outcome | None:
         metrics,
         sections,
         lambda metrics: tuned.run.export(
-            FLOAT_FORMATS, directory, config.name, metrics
+            _FORMATS, directory, config.name, metrics
         ),
     )
 

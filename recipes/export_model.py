@@ -4,8 +4,9 @@ kbig export-model --from runs/topics --formats savedmodel,litert-dynamic
 
 Artefacts go to saved_models/<name>/, or to DIR/artefacts with --out DIR:
 the SavedModel as the next version <version>/, LiteRT files as
-<name>-<mode>.tflite. Each is run outside Keras on test rows that the run
-kept, and nothing is written when one differs from the model.
+<name>-<mode>.tflite, ONNX files as <name>-<mode>.onnx. Each is run outside
+Keras on test rows that the run kept, and nothing is written when one differs
+from the model.
 """
 
 import dataclasses

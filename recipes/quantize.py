@@ -21,6 +21,7 @@ from typing import ClassVar
 import kbig
 from recipes import compression
 from recipes import quantize_results
+from recipes.config import INT8_FORMATS
 from recipes.config import option
 
 
@@ -49,7 +50,7 @@ class Config(compression.Config):
     formats: tuple[str, ...] = option(
         ("litert-int8",),
         "what to export at the end",
-        ("savedmodel", "litert-int8"),
+        ("savedmodel", *INT8_FORMATS),
     )
     seeds: int = option(1, "times that it is trained, for a spread", minimum=1)
 

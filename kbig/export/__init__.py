@@ -1,10 +1,12 @@
 """Artefacts that are run and compared before they get their final name."""
 
-from kbig.export.artefacts import FORMATS
-from kbig.export.artefacts import LITERT_MODES
 from kbig.export.artefacts import artefacts
 from kbig.export.artefacts import litert
+from kbig.export.artefacts import onnx
 from kbig.export.artefacts import saved_model
+from kbig.export.formats import FORMATS
+from kbig.export.formats import LITERT_MODES
+from kbig.export.formats import ONNX_MODES
 from kbig.export.hugging_face import HuggingFaceReport
 from kbig.export.hugging_face import hugging_face
 from kbig.export.integer_report import IntegerReport
@@ -23,6 +25,7 @@ from kbig.inspection import inspect
 __all__ = [
     "FORMATS",
     "LITERT_MODES",
+    "ONNX_MODES",
     "ArtefactReport",
     "HuggingFaceReport",
     "InspectionReport",
@@ -38,6 +41,7 @@ __all__ = [
     "litert",
     "litert_flops",
     "model_signatures",
+    "onnx",
     "saved_model",
     "verify",
 ]

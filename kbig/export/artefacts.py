@@ -3,126 +3,39 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
 import keras
 
-from kbig.compression.quantization.model import is_quantized
 from kbig.errors import GateError
 from kbig.errors import UsageError
 from kbig.export.decisions import task_of
+from kbig.export.formats import FORMATS
+from kbig.export.formats import LITERT_MODES
+from kbig.export.formats import Format
+from kbig.export.formats import Job
+from kbig.export.formats import check_formats
+from kbig.export.formats import litert_writer
+from kbig.export.formats import onnx_writer
 from kbig.export.integer_details import integer_report
-from kbig.export.litert import INTEGER_MODES
-from kbig.export.litert import write_litert
-from kbig.export.record import write_assets
-from kbig.export.record import write_record
+from kbig.export.onnx import ONNX_MODES
+from kbig.export.onnx import OPSETS
+from kbig.export.onnx import check_mode
+from kbig.export.onnx import check_opset
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
 from kbig.export.samples import checked_labels
 from kbig.export.samples import named_samples
 from kbig.export.samples import synthetic_samples
 from kbig.export.samples import text_samples
-from kbig.export.saved_model import write_saved_model
 from kbig.export.signatures import check_class_names
-from kbig.export.signatures import model_signatures
 from kbig.export.signatures import output_names
 from kbig.export.staging import publish_file
-from kbig.export.staging import publish_version
 from kbig.export.staging import staging
 from kbig.export.twin import float32_twin
 from kbig.export.verify import verify
 from kbig.export.warmup import warmup_note
-from kbig.export.warmup import write_warmup
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """A model and all that its artefacts need to know."""
-
-    model: keras.Model
-    name: str
-    samples: Mapping
-    tokenizer: object
-    sequence_length: int | None
-    class_names: Sequence[str]
-    task: str | None
-    representative: Mapping | None = None
-    integer_io: bool = False
-    files: Mapping[str, str] | None = None
-    about: Mapping = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Format:
-    """How a format is written aside, and how it gets its final name."""
-
-    write: Callable[[_Job, pathlib.Path], pathlib.Path]
-    publish: Callable[[pathlib.Path, pathlib.Path], pathlib.Path]
-
-
-def _saved_model(job: _Job, aside: pathlib.Path) -> pathlib.Path:
-    signatures = model_signatures(
-        job.model,
-        tokenizer=job.tokenizer,
-        sequence_length=job.sequence_length,
-        class_names=job.class_names,
-        task=job.task,
-        pairs="text_pair" in job.samples,
-    )
-    folder = aside / "saved_model"
-    pieces = job.tokenizer.get_vocabulary() if job.tokenizer else ()
-    assets = write_assets(aside, pieces, job.class_names)
-    write_saved_model(signatures, folder, [job.tokenizer], assets)
-    write_record(
-        signatures,
-        folder,
-        name=job.name,
-        class_names=job.class_names,
-        task=job.task,
-        about=job.about,
-    )
-    if not warmup_note():
-        write_warmup(signatures, job.model, job.samples, folder, job.name)
-    return folder
-
-
-def _litert(mode: str, file_name: str = ""):
-    def write(job: _Job, aside: pathlib.Path) -> pathlib.Path:
-        file = aside / (file_name or f"{job.name}-{mode}.tflite")
-        _check_mode(job, mode)
-        write_litert(
-            job.model,
-            file,
-            mode,
-            job.samples,
-            job.representative,
-            job.integer_io,
-            job.files,
-        )
-        return file
-
-    return write
-
-
-LITERT_MODES = (
-    "float32",
-    "float16",
-    "dynamic",
-    "int8",
-    "int8-weights",
-    "int16",
-)
-# A new format is one line here.
-FORMATS = {
-    "savedmodel": _Format(_saved_model, publish_version),
-    **{
-        f"litert-{mode}": _Format(_litert(mode), publish_file)
-        for mode in LITERT_MODES
-        if mode != "int16"  # Its ranges come from rows that no run keeps.
-    },
-}
 
 
 def artefacts(
@@ -142,7 +55,8 @@ def artefacts(
     """Writes artefacts under their final names once all of them are proved.
 
     A SavedModel becomes `directory/<version>/`, the next free version; a
-    LiteRT file `directory/<name>-<mode>.tflite`. Everything is written
+    LiteRT file `directory/<name>-<mode>.tflite`, an ONNX file
+    `directory/<name>-<mode>.onnx`. Everything is written
     aside first, run in its own runtime on the samples and compared with the
     model. When one gate fails, nothing is published.
 
@@ -182,7 +96,7 @@ def artefacts(
     print(report)
     ```
     """
-    _check(formats, name)
+    check_formats(formats, name)
     job = _job(
         model, name, samples, tokenizer, sequence_length, class_names, task
     )
@@ -286,7 +200,7 @@ def litert(
     if representative is not None:
         rows = named_samples(job.model, representative)
         job = dataclasses.replace(job, representative=rows)
-    one = _Format(_litert(mode, path.name), publish_file)
+    one = Format(litert_writer(mode, path.name), publish_file)
     (report,) = _publish_proved(job, [one], path.parent, labels).artefacts
     if mode != "int8":
         return report
@@ -294,35 +208,60 @@ def litert(
     return dataclasses.replace(report, integers=details)
 
 
-def _check_mode(job: _Job, mode: str) -> None:
-    """Integers need ranges, and ranges mean integers."""
-    quantized = is_quantized(job.model)
-    given = job.representative is not None
-    if mode == "int8" and quantized == given:
+def onnx(
+    model: keras.Model,
+    path: str | os.PathLike,
+    mode: str = "float32",
+    *,
+    samples=None,
+    labels=None,
+    task: str | None = None,
+    opset: int = OPSETS[0],
+) -> ArtefactReport:
+    """Writes an .onnx file for onnxruntime, once it is proved.
+
+    The batch is free, and so is every axis that the model leaves free, but
+    for the steps of a recurrent model in mode `int8`.
+
+    Args:
+        model: a built model.
+        path: the file to write, ending in `.onnx`; replaced atomically.
+        mode: `float32`, `dynamic` (int8 weights, activations quantized while
+            it runs) or `int8` (a model of
+            `kbig.compression.quantize_aware`, as QDQ).
+        samples: what to verify with. Random inputs by default.
+        labels: of the samples, see `kbig.export.verify`.
+        task: what the first output means, see `kbig.export.artefacts`.
+        opset: of the standard operators, 17 or 18.
+
+    Returns:
+        The report of the artefact.
+
+    Raises:
+        UsageError: an unknown mode or opset, a path of another kind, a float
+            model for `int8`.
+        GateError: the model does not convert to operators that onnxruntime
+            has, or outputs differ by more than the mode allows; `path` was
+            not touched.
+
+    Example:
+    ```python
+    model = kbig.models.mlp((4,), num_classes=3)
+    kbig.export.onnx(model, "iris-dynamic.onnx", mode="dynamic")
+    ```
+    """
+    path = pathlib.Path(path)
+    if mode not in ONNX_MODES or path.suffix != ".onnx":
         raise UsageError(
-            "int8 needs the ranges of all tensors, from one side. Received: "
-            f"a {'quantized' if quantized else 'float'} model "
-            f"{'and' if given else 'without'} representative rows. Pass a "
-            "model of `kbig.compression.quantize_aware`, or a float one with "
-            "representative=rows."
+            f"Expected a mode among {', '.join(ONNX_MODES)} and a path "
+            f"that ends in .onnx. Received: mode={mode!r}, path={path}."
         )
-    if mode == "int16" and (quantized or not given):
-        raise UsageError(
-            "int16 needs a float model, and rows to find its ranges in. "
-            f"Received: a {'quantized' if quantized else 'float'} model "
-            f"{'and' if given else 'without'} representative rows. Pass the "
-            "float model with representative=rows."
-        )
-    if mode != "int8" and job.integer_io:
-        raise UsageError(
-            "Integers are given and taken in mode int8. Received: "
-            f"integer_io=True, mode={mode!r}. Leave one of them out."
-        )
-    if mode not in INTEGER_MODES and (quantized or given):
-        raise UsageError(
-            f"A quantized model is written in mode int8. Received: {mode}. "
-            "Export the model that it was made of."
-        )
+    check_opset(opset)
+    check_mode(model, mode)
+    job = _job(model, path.stem, samples, task=task)
+    one = Format(onnx_writer(mode, path.name, opset), publish_file)
+    (report,) = _publish_proved(job, [one], path.parent, labels).artefacts
+    return report
 
 
 def _check_files(files) -> None:
@@ -372,7 +311,7 @@ def _job(
     sequence_length=None,
     class_names=(),
     task=None,
-) -> _Job:
+) -> Job:
     check_class_names(model, class_names)
     model = float32_twin(model)
     if tokenizer is not None:
@@ -380,23 +319,9 @@ def _job(
     elif samples is None:
         samples = synthetic_samples(model)
     samples = named_samples(model, samples)
-    return _Job(
+    return Job(
         model, name, samples, tokenizer, sequence_length, class_names, task
     )
-
-
-def _check(formats, name) -> None:
-    unknown = [key for key in formats if key not in FORMATS]
-    if unknown or not formats or len(set(formats)) < len(formats):
-        raise UsageError(
-            f"Expected one or more different formats among "
-            f"{', '.join(FORMATS)}. Received: {', '.join(formats) or 'none'}."
-        )
-    if pathlib.PurePath(name).name != name or name.startswith("."):
-        raise UsageError(
-            "A name is one plain part of a file's name. "
-            f"Received: name={name!r}."
-        )
 
 
 def _require_passed(report: VerifyReport) -> None:

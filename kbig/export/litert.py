@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import pathlib
-import subprocess
-import sys
 import zipfile
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -165,22 +163,5 @@ def _of_batch_one(signature: Signature, samples) -> Signature:
 
 
 def _convert(saved_model, file, mode, rows=()) -> None:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", _CONVERTER, saved_model, file, mode, *rows],
-            env=processes.cpu_environment(),
-            timeout=processes.TIME_LIMIT,
-            capture_output=True,
-            text=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise GateError(
-            f"{file.name} was not converted within "
-            f"{processes.TIME_LIMIT:g} s: the converter was ended."
-        ) from error
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise GateError(
-            f"{file.name} does not convert (exit status {done.returncode}): "
-            f"{lines[-1] if lines else 'no message'}"
-        )
+    arguments = [saved_model, file, mode, *rows]
+    processes.convert(_CONVERTER, arguments, file.name)

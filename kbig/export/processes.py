@@ -1,6 +1,12 @@
 """What every process that kbig starts is given: no GPU, and a time limit."""
 
 import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterable
+
+from kbig.errors import GateError
 
 # Seconds for one conversion or one answer; what hangs must not hang the run.
 TIME_LIMIT = 600.0
@@ -21,3 +27,35 @@ def cpu_environment() -> dict[str, str]:
     ```
     """
     return {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def convert(script: pathlib.Path, arguments: Iterable, name: str) -> None:
+    """Runs a converter in a process of its own.
+
+    Args:
+        script: of the converter.
+        arguments: that it is given.
+        name: of the file that it makes, for messages.
+
+    Raises:
+        GateError: it failed, crashed, or took too long.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", script, *arguments],
+            env=cpu_environment(),
+            timeout=TIME_LIMIT,
+            capture_output=True,
+            text=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise GateError(
+            f"{name} was not converted within {TIME_LIMIT:g} s: the "
+            "converter was ended."
+        ) from error
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise GateError(
+            f"{name} does not convert (exit status {done.returncode}): "
+            f"{lines[-1] if lines else 'no message'}"
+        )

@@ -32,7 +32,7 @@ class ArtefactReport(Report):
 
     Args:
         path: of the file or folder.
-        format: "SavedModel" or "LiteRT".
+        format: "SavedModel", "LiteRT" or "ONNX".
         weights: what they are stored as: "float32", "float16" or "int8";
             "integers" when what is between them is int8, too, "int16" when
             that is int16.

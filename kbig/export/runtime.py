@@ -142,7 +142,7 @@ def artefact_process(
     """Starts the process of an artefact and ends it at the end.
 
     Args:
-        path: a folder of a SavedModel or a .tflite file.
+        path: a folder of a SavedModel, a .tflite or an .onnx file.
         threads: of its runtime.
         own_inputs: names of the model's inputs; what takes them is timed.
 

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from kbig.errors import UsageError
 from kbig.export import compare
 from kbig.export.decisions import Task
 from kbig.export.decisions import agreement
 from kbig.export.decisions import decision_faults
 from kbig.export.decisions import task_of
-from kbig.export.integers import integer_dtype
-from kbig.export.litert_file import weights_dtype
+from kbig.export.kinds import kind_of
+from kbig.export.kinds import weights_of
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
 from kbig.export.runtime import ArtefactProcess
@@ -52,15 +51,16 @@ def verify(
     """Runs artefacts outside Keras and compares them with the model.
 
     A SavedModel runs in TensorFlow in a process that must not load Keras, a
-    .tflite file in ai-edge-litert, all of them and the model on the CPU. Every
-    signature is run; the largest difference counts. Latencies of single rows
-    are measured in turns, in random order, and with the model's own inputs:
-    where a SavedModel takes text, by the signature that takes tokens.
+    .tflite file in ai-edge-litert, an .onnx file in onnxruntime, all of them
+    and the model on the CPU. Every signature is run; the largest difference
+    counts. Latencies of single rows are measured in turns, in random order,
+    and with the model's own inputs: where a SavedModel takes text, by the
+    signature that takes tokens.
 
     Args:
         model: the model that the artefacts were made from; under mixed
             precision its float32 twin is the reference.
-        artefacts: folders of SavedModels and .tflite files.
+        artefacts: folders of SavedModels, .tflite and .onnx files.
         samples: one array, or a dict of arrays by input name, `(rows, ...)`.
         labels: integers `(rows,)` for accuracy; floats of the output's shape
             for mean absolute error or, when the task is "multilabel", 0 or 1
@@ -88,7 +88,9 @@ def verify(
     print(report)
     ```
     """
-    paths = [_existing(pathlib.Path(p)) for p in artefacts]
+    paths = [pathlib.Path(p) for p in artefacts]
+    for path in paths:
+        kind_of(path)
     check_class_names(model, class_names)
     model = float32_twin(model)
     samples = named_samples(model, samples)
@@ -143,14 +145,14 @@ def _artefact_report(
     task, labels, class_names = meant
     seconds, keras_seconds = latencies
     loaded = process.loaded
-    weights = _weights_dtype(process.path)
+    weights = weights_of(process.path)
     difference, tolerance = _worst_difference(got, expected, served, weights)
     own = {k: v for k, v in got.items() if k not in served}
     size, gzip_size = _sizes(process.path)
     agreed, decisions = _worst_agreement(own, expected, task)
     return ArtefactReport(
         path=str(process.path),
-        format="SavedModel" if process.path.is_dir() else "LiteRT",
+        format=kind_of(process.path).name,
         weights=weights,
         runtime=loaded["runtime"],
         signatures=tuple(got),
@@ -171,14 +173,6 @@ def _artefact_report(
             *(["it loaded Keras to run"] if loaded["keras"] else []),
         ),
     )
-
-
-def _weights_dtype(path: pathlib.Path) -> str:
-    if path.is_dir():
-        return "float32"
-    content = path.read_bytes()
-    computed = integer_dtype(content)
-    return compare.OF_INTEGERS.get(computed) or weights_dtype(content)
 
 
 def _without_padding(task: Task | None, samples) -> Callable:
@@ -290,13 +284,3 @@ def _sizes(path: pathlib.Path) -> tuple[int, int]:
     contents = [f.read_bytes() for f in files if f.is_file()]
     compressed = sum(len(zlib.compress(content)) for content in contents)
     return sum(map(len, contents)), compressed
-
-
-def _existing(path: pathlib.Path) -> pathlib.Path:
-    is_saved_model = (path / "saved_model.pb").is_file()
-    if is_saved_model or (path.is_file() and path.suffix == ".tflite"):
-        return path
-    raise UsageError(
-        "An artefact is a folder with saved_model.pb or a .tflite file. "
-        f"Received: {str(path)!r}."
-    )

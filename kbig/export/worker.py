@@ -121,6 +121,40 @@ def _as_floats(array: np.ndarray, details: dict) -> np.ndarray:
     )
 
 
+class OnnxRunner:
+    """An .onnx file in onnxruntime, of any batch."""
+
+    def __init__(self, path: str, threads: int):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # Errors.
+        start = time.perf_counter()
+        self._session = onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"]
+        )
+        self.load_seconds = time.perf_counter() - start
+        self._outputs = [x.name for x in self._session.get_outputs()]
+        names = [x.name for x in self._session.get_inputs()]
+        self.inputs = {"serving_default": names}
+        self.runtime = f"onnxruntime {onnxruntime.__version__}"
+
+    def call(self, signature: str, feeds: dict) -> dict:
+        """Runs a batch."""
+        values = self._session.run(self._outputs, feeds)
+        return dict(zip(self._outputs, values))
+
+
+# By the suffix of the file; a folder has none.
+RUNNERS = {
+    "": SavedModelRunner,
+    ".tflite": LiteRTRunner,
+    ".onnx": OnnxRunner,
+}
+
+
 class Server:
     """Answers requests about one artefact."""
 
@@ -198,8 +232,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # Whatever a library prints must not look like an answer.
     path, threads = sys.argv[1], int(sys.argv[2])
-    runner_type = SavedModelRunner if os.path.isdir(path) else LiteRTRunner
-    runner = runner_type(path, threads)
+    suffix = "" if os.path.isdir(path) else pathlib.Path(path).suffix
+    runner = RUNNERS[suffix](path, threads)
     server = Server(runner)
     loaded = {
         "load_seconds": runner.load_seconds,

@@ -1,0 +1,189 @@
+"""The table of formats: how each is written, and gets its final name."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import keras
+
+from kbig.compression.quantization.model import is_quantized
+from kbig.errors import UsageError
+from kbig.export.litert import INTEGER_MODES
+from kbig.export.litert import write_litert
+from kbig.export.onnx import ONNX_MODES
+from kbig.export.onnx import OPSETS
+from kbig.export.onnx import write_onnx
+from kbig.export.record import write_assets
+from kbig.export.record import write_record
+from kbig.export.saved_model import write_saved_model
+from kbig.export.signatures import model_signatures
+from kbig.export.staging import publish_file
+from kbig.export.staging import publish_version
+from kbig.export.warmup import warmup_note
+from kbig.export.warmup import write_warmup
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A model and all that its artefacts need to know."""
+
+    model: keras.Model
+    name: str
+    samples: Mapping
+    tokenizer: object
+    sequence_length: int | None
+    class_names: Sequence[str]
+    task: str | None
+    representative: Mapping | None = None
+    integer_io: bool = False
+    files: Mapping[str, str] | None = None
+    about: Mapping = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """How a format is written aside, and how it gets its final name."""
+
+    write: Callable[[Job, pathlib.Path], pathlib.Path]
+    publish: Callable[[pathlib.Path, pathlib.Path], pathlib.Path]
+
+
+def _saved_model(job: Job, aside: pathlib.Path) -> pathlib.Path:
+    signatures = model_signatures(
+        job.model,
+        tokenizer=job.tokenizer,
+        sequence_length=job.sequence_length,
+        class_names=job.class_names,
+        task=job.task,
+        pairs="text_pair" in job.samples,
+    )
+    folder = aside / "saved_model"
+    pieces = job.tokenizer.get_vocabulary() if job.tokenizer else ()
+    assets = write_assets(aside, pieces, job.class_names)
+    write_saved_model(signatures, folder, [job.tokenizer], assets)
+    write_record(
+        signatures,
+        folder,
+        name=job.name,
+        class_names=job.class_names,
+        task=job.task,
+        about=job.about,
+    )
+    if not warmup_note():
+        write_warmup(signatures, job.model, job.samples, folder, job.name)
+    return folder
+
+
+def litert_writer(mode: str, file_name: str = "") -> Callable:
+    """How a LiteRT file is written.
+
+    Args:
+        mode: one of `LITERT_MODES`.
+        file_name: of the file; by default from the job's name and the mode.
+    """
+
+    def write(job: Job, aside: pathlib.Path) -> pathlib.Path:
+        file = aside / (file_name or f"{job.name}-{mode}.tflite")
+        _check_mode(job, mode)
+        write_litert(
+            job.model,
+            file,
+            mode,
+            job.samples,
+            job.representative,
+            job.integer_io,
+            job.files,
+        )
+        return file
+
+    return write
+
+
+def onnx_writer(
+    mode: str, file_name: str = "", opset: int = OPSETS[0]
+) -> Callable:
+    """How an ONNX file is written.
+
+    Args:
+        mode: one of `kbig.export.onnx.ONNX_MODES`.
+        file_name: of the file; by default from the job's name and the mode.
+        opset: of the standard operators.
+    """
+
+    def write(job: Job, aside: pathlib.Path) -> pathlib.Path:
+        file = aside / (file_name or f"{job.name}-{mode}.onnx")
+        write_onnx(job.model, file, mode, job.samples, opset)
+        return file
+
+    return write
+
+
+def _check_mode(job: Job, mode: str) -> None:
+    """Integers need ranges, and ranges mean integers."""
+    quantized = is_quantized(job.model)
+    given = job.representative is not None
+    if mode == "int8" and quantized == given:
+        raise UsageError(
+            "int8 needs the ranges of all tensors, from one side. Received: "
+            f"a {'quantized' if quantized else 'float'} model "
+            f"{'and' if given else 'without'} representative rows. Pass a "
+            "model of `kbig.compression.quantize_aware`, or a float one with "
+            "representative=rows."
+        )
+    if mode == "int16" and (quantized or not given):
+        raise UsageError(
+            "int16 needs a float model, and rows to find its ranges in. "
+            f"Received: a {'quantized' if quantized else 'float'} model "
+            f"{'and' if given else 'without'} representative rows. Pass the "
+            "float model with representative=rows."
+        )
+    if mode != "int8" and job.integer_io:
+        raise UsageError(
+            "Integers are given and taken in mode int8. Received: "
+            f"integer_io=True, mode={mode!r}. Leave one of them out."
+        )
+    if mode not in INTEGER_MODES and (quantized or given):
+        raise UsageError(
+            f"A quantized model is written in mode int8. Received: {mode}. "
+            "Export the model that it was made of."
+        )
+
+
+LITERT_MODES = (
+    "float32",
+    "float16",
+    "dynamic",
+    "int8",
+    "int8-weights",
+    "int16",
+)
+# A new format is one line here.
+FORMATS = {
+    "savedmodel": Format(_saved_model, publish_version),
+    **{
+        f"litert-{mode}": Format(litert_writer(mode), publish_file)
+        for mode in LITERT_MODES
+        if mode != "int16"  # Its ranges come from rows that no run keeps.
+    },
+    **{
+        f"onnx-{mode}": Format(onnx_writer(mode), publish_file)
+        for mode in ONNX_MODES
+    },
+}
+
+
+def check_formats(formats: Sequence[str], name: str) -> None:
+    """Raises a UsageError for an unknown format, or a name that is a path."""
+    unknown = [key for key in formats if key not in FORMATS]
+    if unknown or not formats or len(set(formats)) < len(formats):
+        raise UsageError(
+            f"Expected one or more different formats among "
+            f"{', '.join(FORMATS)}. Received: {', '.join(formats) or 'none'}."
+        )
+    if pathlib.PurePath(name).name != name or name.startswith("."):
+        raise UsageError(
+            "A name is one plain part of a file's name. "
+            f"Received: name={name!r}."
+        )
