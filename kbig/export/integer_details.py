@@ -1,11 +1,8 @@
 """Looks into an int8 file: what it computes, and how far it is off."""
 
 import dataclasses
-import json
 import pathlib
 import re
-import subprocess
-import sys
 import tempfile
 import zlib
 
@@ -146,27 +143,7 @@ def _answer(file, reference, arrays) -> dict:
         "float32": str(reference) if reference else None,
         "rows": str(arrays),
     }
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", _WORKER],
-            input=json.dumps(request),
-            env=processes.cpu_environment(),
-            timeout=processes.TIME_LIMIT,
-            capture_output=True,
-            text=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise GateError(
-            f"{file.name} was not compared within {processes.TIME_LIMIT:g} s. "
-            "Pass fewer samples."
-        ) from error
-    if done.returncode:
-        last = done.stderr.strip().rpartition("\n")[2]
-        raise GateError(
-            f"{file.name} does not run: its process ended with status "
-            f"{done.returncode}: {last or 'no message'}"
-        )
-    return json.loads(done.stdout.strip().rpartition("\n")[2])
+    return processes.answer(_WORKER, request, file.name, "compared", "samples")
 
 
 def _latencies(file, references) -> dict[str, LatencyReport]:

@@ -1,14 +1,10 @@
 """How fast one LiteRT file is beside another one."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import statistics
-import subprocess
-import sys
 
-from kbig.errors import GateError
 from kbig.errors import UsageError
 from kbig.export import processes
 from kbig.models.arguments import check_positive
@@ -132,27 +128,7 @@ def _timed(paths, threads: int, rounds: int) -> list[list[float]]:
         "rounds": rounds,
     }
     names = " and ".join(path.name for path in paths)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", _WORKER],
-            input=json.dumps(request),
-            env=processes.cpu_environment(),
-            timeout=processes.TIME_LIMIT,
-            capture_output=True,
-            text=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise GateError(
-            f"{names} were not timed within {processes.TIME_LIMIT:g} s. Pass "
-            "fewer rounds."
-        ) from error
-    if done.returncode != 0:
-        last = done.stderr.strip().rpartition("\n")[2]
-        raise GateError(
-            f"{names} do not run: their process ended with status "
-            f"{done.returncode}: {last or 'no message'}"
-        )
-    return json.loads(done.stdout.strip().rpartition("\n")[2])
+    return processes.answer(_WORKER, request, names, "timed", "rounds")
 
 
 def _existing(path: pathlib.Path) -> pathlib.Path:

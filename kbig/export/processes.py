@@ -1,10 +1,13 @@
 """What every process that kbig starts is given: no GPU, and a time limit."""
 
+import json
 import os
 import pathlib
 import subprocess
 import sys
 from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 from kbig.errors import GateError
 
@@ -59,3 +62,45 @@ def convert(script: pathlib.Path, arguments: Iterable, name: str) -> None:
             f"{name} does not convert (exit status {done.returncode}): "
             f"{lines[-1] if lines else 'no message'}"
         )
+
+
+def answer(
+    script: pathlib.Path, request: Mapping, names: str, done_to: str, few: str
+) -> Any:
+    """Asks a script that runs files, in a process of its own.
+
+    Args:
+        script: reads JSON from standard input; the last line that it writes
+            is JSON, too.
+        request: that it is given.
+        names: of the files, for messages.
+        done_to: the files, as "timed".
+        few: what to pass fewer of where it takes too long.
+
+    Returns:
+        The answer.
+
+    Raises:
+        GateError: it failed, crashed, or took too long.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", script],
+            input=json.dumps(request),
+            env=cpu_environment(),
+            timeout=TIME_LIMIT,
+            capture_output=True,
+            text=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise GateError(
+            f"{names} took longer than {TIME_LIMIT:g} s to be {done_to}. Pass "
+            f"fewer {few}."
+        ) from error
+    if done.returncode != 0:
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise GateError(
+            f"Running {names} ended with status {done.returncode}: "
+            f"{last or 'no message'}"
+        )
+    return json.loads(done.stdout.strip().rpartition("\n")[2])
