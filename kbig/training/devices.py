@@ -246,6 +246,27 @@ def _check_rewrite(devices: Devices, xla: str | bool) -> None:
         )
 
 
+def check_mirrored(strategy: str, precision: str, devices: Devices) -> None:
+    """Raises where Keras's loss scaling fails at the first step.
+
+    Args:
+        strategy: what `choose_strategy` chose.
+        precision: what `choose_precision` chose.
+        devices: what there is.
+
+    Raises:
+        UsageError: float16 on one GPU that is mirrored.
+    """
+    alone = len(devices.capabilities) == 1
+    if strategy == "mirrored" and precision == "mixed_float16" and alone:
+        raise UsageError(
+            "Keras cannot scale the loss of float16 under MirroredStrategy on "
+            "one GPU: `merge_call` fails at the first step. Received: "
+            f'strategy="mirrored", precision="{precision}", 1 GPU. Pass '
+            'strategy="none", or precision="mixed_bfloat16".'
+        )
+
+
 def choose_xla(
     requested: str | bool,
     devices: Devices,

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kbig.errors import UsageError
 from kbig.training.devices import ONEDNN_BFLOAT16
+from kbig.training.devices import check_mirrored
 from kbig.training.devices import choose_precision
 from kbig.training.devices import choose_strategy
 from kbig.training.devices import choose_xla
@@ -95,6 +96,7 @@ class Runtime:
         chosen_precision, precision_reason = choose_precision(
             precision, devices, xla, num_replicas
         )
+        check_mirrored(name, chosen_precision, devices)
         jit_compile, xla_reason = choose_xla(
             xla, devices, num_replicas, xla_pays_on_cpu, chosen_precision
         )

@@ -1,7 +1,9 @@
 import pytest
 
+from kbig.errors import UsageError
 from kbig.training.devices import Devices
 from kbig.training.devices import bfloat16_features
+from kbig.training.devices import check_mirrored
 from kbig.training.devices import choose_precision
 from kbig.training.devices import choose_strategy
 from kbig.training.devices import choose_xla
@@ -60,6 +62,15 @@ def test_several_replicas_do_not_choose_float16():
     assert chosen == "mixed_bfloat16"
     _, reason = choose_precision("mixed_float16", v100s, num_replicas=2)
     assert "overflow" in reason
+
+
+def test_float16_on_one_mirrored_gpu_is_refused():
+    with pytest.raises(UsageError, match='Pass strategy="none"'):
+        check_mirrored("mirrored", "mixed_float16", A100)
+    check_mirrored("none", "mixed_float16", A100)
+    check_mirrored("mirrored", "mixed_bfloat16", A100)
+    check_mirrored("mirrored", "mixed_float16", CPU)
+    check_mirrored("mirrored", "mixed_float16", TWO_A100)
 
 
 def test_requested_precision_wins_and_a_slow_one_is_called_so():
