@@ -10,6 +10,7 @@ import onnx
 from kbig.export.onnx_graph import Graph
 from kbig.export.onnx_graph import attribute
 from kbig.export.onnx_graph import new_node
+from kbig.export.rounding import rounded_weight
 
 # onnxruntime has no kernel that multiplies int8 weights of a convolution by
 # activations quantized on the way.
@@ -57,7 +58,7 @@ def stored_kernels(graph: Graph, node: onnx.NodeProto):
     if kernel is None or kernel.dtype != np.float32:
         return None
     axis = 0 if node.op_type == "Conv" else 1
-    integers, scale = rounded(kernel, axis)
+    integers, scale = rounded_weight(kernel, axis)
     name = node.input[1]
     inputs = [
         graph.add(integers, f"{name}_int8"),
@@ -81,7 +82,7 @@ def stored_tables(graph: Graph, node: onnx.NodeProto):
         return None
     if attribute(node, "axis", 0) != 0:
         return None
-    integers, scale = rounded(table, 1)
+    integers, scale = rounded_weight(table, 1)
     name = node.input[0]
     rows, floats = graph.new_name(name), graph.new_name(name)
     table = graph.add(integers, f"{name}_int8")
@@ -92,26 +93,3 @@ def stored_tables(graph: Graph, node: onnx.NodeProto):
         new_node("Cast", [rows], [floats], to=to),
         new_node("Mul", [floats, scale], node.output),
     ]
-
-
-def rounded(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rounds a weight to int8, with a step for each entry of an axis.
-
-    Args:
-        weight: float32, any shape.
-        axis: whose entries have steps of their own.
-
-    Returns:
-        The integers, int8, and the steps, float32.
-
-    Example:
-    ```python
-    rounded(np.array([[0.5, -127.0], [127.0, 3.2]], "float32"), axis=1)
-    # [[0, -127], [127, 3]], [1, 1]
-    ```
-    """
-    others = tuple(a for a in range(weight.ndim) if a != axis % weight.ndim)
-    largest = np.abs(weight).max(others, keepdims=True)
-    # All zero is on every grid.
-    scale = np.where(largest > 0, largest, 1).astype(np.float32) / 127
-    return np.round(weight / scale).astype(np.int8), scale.ravel()

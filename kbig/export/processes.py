@@ -43,19 +43,11 @@ def convert(script: pathlib.Path, arguments: Iterable, name: str) -> None:
     Raises:
         GateError: it failed, crashed, or took too long.
     """
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", script, *arguments],
-            env=cpu_environment(),
-            timeout=TIME_LIMIT,
-            capture_output=True,
-            text=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise GateError(
-            f"{name} was not converted within {TIME_LIMIT:g} s: the "
-            "converter was ended."
-        ) from error
+    done = _ran(
+        [script, *arguments],
+        f"{name} was not converted within {TIME_LIMIT:g} s: the converter was "
+        "ended.",
+    )
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise GateError(
@@ -83,20 +75,12 @@ def answer(
     Raises:
         GateError: it failed, crashed, or took too long.
     """
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", script],
-            input=json.dumps(request),
-            env=cpu_environment(),
-            timeout=TIME_LIMIT,
-            capture_output=True,
-            text=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise GateError(
-            f"{names} took longer than {TIME_LIMIT:g} s to be {done_to}. Pass "
-            f"fewer {few}."
-        ) from error
+    done = _ran(
+        [script],
+        f"{names} took longer than {TIME_LIMIT:g} s to be {done_to}. Pass "
+        f"fewer {few}.",
+        json.dumps(request),
+    )
     if done.returncode != 0:
         last = done.stderr.strip().rpartition("\n")[2]
         raise GateError(
@@ -104,3 +88,17 @@ def answer(
             f"{last or 'no message'}"
         )
     return json.loads(done.stdout.strip().rpartition("\n")[2])
+
+
+def _ran(arguments, too_late: str, given: str | None = None):
+    try:
+        return subprocess.run(
+            [sys.executable, "-P", *arguments],
+            input=given,
+            env=cpu_environment(),
+            timeout=TIME_LIMIT,
+            capture_output=True,
+            text=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise GateError(too_late) from error

@@ -9,6 +9,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from kbig.export.rounding import rounded_weight
 from kbig.inspection.litert_schema import operator_name
 
 # Where weights are among the inputs, and the axis with a scale an entry.
@@ -21,7 +22,6 @@ _WEIGHTS = {
 }
 # As in the converter: what is smaller stays in float.
 LEAST_NUMBERS = 1024
-_LARGEST = 127
 # The first version of the operation that knows a scale for each channel.
 _DEQUANTIZE_VERSION = 5
 
@@ -51,31 +51,6 @@ def weights_in_int8(content: bytes) -> tuple[bytes, int]:
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output()), rounded
-
-
-def rounded_weight(
-    weight: np.ndarray, axis: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rounds to integers from -127 to 127, symmetric around zero.
-
-    Args:
-        weight: float32.
-        axis: each entry of which has a scale.
-
-    Returns:
-        int8 of the same shape, and the scales, `(entries,)`.
-
-    Example:
-    ```python
-    rounded_weight(np.float32([[1.27, 0.5], [-254, 127]]), axis=0)
-    # [[127, 50], [-127, 64]], [0.01, 2]
-    ```
-    """
-    others = tuple(x for x in range(weight.ndim) if x != axis)
-    largest = np.abs(weight).max(axis=others, keepdims=True)
-    # All zero is on every grid.
-    scale = np.where(largest > 0, largest, 1).astype("float32") / _LARGEST
-    return np.round(weight / scale).astype("int8"), scale.ravel()
 
 
 def _round_graph(model, graph, names, code: int) -> int:

@@ -7,10 +7,10 @@ from onnx import helper
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from kbig.export import onnx_dynamic
 from kbig.export import onnx_fusions
 from kbig.export import onnx_integers
 from kbig.export import onnx_rewrites
+from kbig.export import rounding
 from kbig.export.onnx_file import foreign_operators
 from kbig.export.onnx_file import weights_dtype
 from kbig.export.onnx_graph import Graph
@@ -188,7 +188,7 @@ def test_the_grid_of_a_weight_is_found():
 
 def test_rounding_is_to_the_nearest_of_a_column():
     weight = np.array([[0.5, -127.0, 0], [127.0, 3.2, 0]], "float32")
-    integers, scale = onnx_dynamic.rounded(weight, 1)
+    integers, scale = rounding.rounded_weight(weight, 1)
     np.testing.assert_array_equal(integers, [[0, -127, 0], [127, 3, 0]])
     np.testing.assert_allclose(scale, [1, 1, 1 / 127])
 

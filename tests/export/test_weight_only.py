@@ -7,7 +7,7 @@ import pytest
 from kbig import export
 from kbig import models
 from kbig.errors import GateError
-from kbig.export.weight_only import rounded_weight
+from kbig.export.rounding import rounded_weight
 
 
 def test_each_channel_has_a_grid():
