@@ -73,11 +73,14 @@ class Config(TrainConfig):
     )
     epochs: int = option(3, "passes over the corpus", minimum=1)
     steps: int = option(0, "steps instead of passes", minimum=0)
-    batch_size: int = option(32, "rows of a step", minimum=1)
+    batch_size: int = option(64, "rows of a step", minimum=1)
     learning_rate: float = option(
         0.0, "peak, after a warm-up of a tenth; 0: by width", minimum=0
     )
     weight_decay: float = option(0.01, "of AdamW", minimum=0)
+    dropout: float = option(
+        0.0, "in the encoder, while it pretrains", minimum=0
+    )
 
 
 def run(config: Config) -> common.Outcome | None:
@@ -164,6 +167,10 @@ def _check(config: Config) -> None:
     if not 0 < config.rate <= 1:
         raise UsageError(
             f"--rate must be above 0 and at most 1. Received: {config.rate}."
+        )
+    if config.dropout >= 1:
+        raise UsageError(
+            f"--dropout must be below 1. Received: {config.dropout}."
         )
     if config.sequence_length > _POSITIONS and not config.from_:
         raise UsageError(

@@ -60,7 +60,8 @@ def start(config, corpus: Corpus) -> Start:
         words = Words(vocabulary, *common.casing(config).values())
     else:
         words = Words(*common.new_vocabulary(corpus.train, config))
-    return Start(words, kbig.models.bert(config.size, len(words.vocabulary)))
+    backbone = kbig.models.bert(config.size, len(words.vocabulary))
+    return Start(words, kbig.models.mimetic_start(backbone))
 
 
 def peak_rate(config, backbone) -> float:
@@ -121,7 +122,8 @@ def fit(
     )
     throughput = _throughput(train, start, config, runtime)
     history = {}
-    with runtime.scope():
+    dropout = kbig.training.dropout_at(model, config.dropout)
+    with runtime.scope(), dropout:
         _compile(trained, runtime, config, total)
         for stage in stages(total, max(config.epochs, _CURVE_POINTS)):
             fitted = trained.fit(

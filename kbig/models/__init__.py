@@ -11,6 +11,7 @@ from kbig.models.bert_heads import (
     bert_token_classifier as bert_token_classifier,
 )
 from kbig.models.bert_packed import packed as packed
+from kbig.models.bert_start import mimetic_start as mimetic_start
 from kbig.models.cnn import cnn as cnn
 from kbig.models.forecaster import forecaster as forecaster
 from kbig.models.hugging_face import Checkpoint as Checkpoint

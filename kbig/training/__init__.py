@@ -1,6 +1,7 @@
 """Training runs: where they compute, how they step, what they record."""
 
 from kbig.training.checkpoints import ExactResume as ExactResume
+from kbig.training.dropout import dropout_at as dropout_at
 from kbig.training.flops import bert_training_flops as bert_training_flops
 from kbig.training.flops import matmul_peak as matmul_peak
 from kbig.training.history import EpochEvents as EpochEvents

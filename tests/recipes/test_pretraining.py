@@ -5,6 +5,7 @@ import json
 import math
 import types
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -216,6 +217,41 @@ def test_every_step_is_taken_once(options, tmp_path, monkeypatch):
     assert {options["masking"] for options, _, _ in training} == {"span"}
 
 
+def test_what_starts_from_nothing_looks_nearby():
+    texts = sentences(20, np.random.default_rng(0))
+    config = pretrain_mlm.Config(vocabulary_size=100)
+    corpus = pretrain_data.Corpus(texts, texts[:5], [])
+    backbone = pretrain_model.start(config, corpus).backbone
+    attention = backbone.transformer_layers[0]._self_attention_layer
+    assert np.array_equal(
+        attention.query_dense.kernel, attention.key_dense.kernel
+    )
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_dropout_is_of_the_pretraining_alone(tmp_path, monkeypatch):
+    def rates(model):
+        layers = model._flatten_layers()
+        return {x.rate for x in layers if isinstance(x, keras.layers.Dropout)}
+
+    within = []
+    compile = pretrain_model._compile
+    monkeypatch.setattr(
+        pretrain_model,
+        "_compile",
+        lambda model, *rest: (
+            within.append(rates(model)),
+            compile(model, *rest),
+        ),
+    )
+    texts = sentences(90, np.random.default_rng(0))
+    for options, expected in (({}, 0.0), ({"dropout": 0.2}, 0.2)):
+        config, start, rows = material(texts, steps=1, **options)
+        model, _ = fit(config, start, rows, tmp_path)
+        assert within.pop() == {expected}
+        assert rates(model) == {0.1}
+
+
 @pytest.mark.usefixtures("eagerly")
 def test_a_run_that_diverges_fails(tmp_path):
     texts = sentences(90, np.random.default_rng(0))
@@ -425,6 +461,7 @@ def test_mistakes_are_found_before_training(corpus, tmp_path, capsys):
         (("--vocabulary", chinese), "at most 50% of the tokens may be [UNK]"),
         (("--rate", 1.5), "at most 1. Received: 1.5"),
         (("--rate", 0), "above 0"),
+        (("--dropout", 1), "below 1. Received: 1.0"),
         (("--pack", "--objective", "mlm+nsp"), "--pack"),
         (("--corpus", "austen", "--stream"), "no file"),
         (("--corpus", few, "--stream"), "one in fifty"),
