@@ -73,7 +73,7 @@ class Config(TrainConfig):
     )
     epochs: int = option(3, "passes over the corpus", minimum=1)
     steps: int = option(0, "steps instead of passes", minimum=0)
-    batch_size: int = option(64, "rows of a step", minimum=1)
+    batch_size: int = option(32, "rows of a step", minimum=1)
     learning_rate: float = option(
         0.0, "peak, after a warm-up of a tenth; 0: by width", minimum=0
     )

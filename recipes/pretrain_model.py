@@ -14,7 +14,7 @@ from recipes.pretrain_rows import Rows
 
 _CURVE_POINTS = 4
 # Peak learning rate of a BERT so wide; wider ones take less.
-_RATE, _WIDTH = 3e-3, 128
+_RATE, _WIDTH = 2e-3, 128
 _EVALUATION = {"rate": 0.15, "masking": "token"}
 
 

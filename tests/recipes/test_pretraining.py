@@ -520,10 +520,10 @@ def test_packed_rows_are_as_long_as_their_texts_need():
 @pytest.mark.parametrize(
     "width, options, rate",
     [
-        (128, {}, 3e-3),
-        (64, {}, 3e-3),
-        (768, {}, 3e-3 / 36),
-        (384, {"from_": "bert"}, 1e-3 / 9),
+        (128, {}, 2e-3),
+        (64, {}, 2e-3),
+        (768, {}, 2e-3 / 36),
+        (384, {"from_": "bert"}, 2e-3 / 27),
         (768, {"learning_rate": 1e-4}, 1e-4),
         (768, {"learning_rate": 1e-4, "from_": "bert"}, 1e-4),
     ],
