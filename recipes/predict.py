@@ -109,7 +109,10 @@ def _images(config: Config, client):
             f"width, 1, 3 or 4). Received: --image, and inputs {shapes}. "
             "Pass --text or --json."
         )
-    return {name: [_image(file, *shape[1:]) for file in config.image]}
+    # tf.Examples hold floats, or whole numbers of 64 bits.
+    dtype = "uint8" if inputs[name].dtype == "uint8" else "float32"
+    images = [_image(file, *shape[1:]) for file in config.image]
+    return {name: [image.astype(dtype) for image in images]}
 
 
 def _image(file: str, height, width, channels):
@@ -118,12 +121,21 @@ def _image(file: str, height, width, channels):
 
     try:
         with PIL.Image.open(file) as image:
+            if image.mode.startswith("I"):
+                # Of 16 bits the upper 8: Pillow would cut off what is above.
+                upper = np.asarray(image).astype("int64") >> 8
+                image = PIL.Image.fromarray(upper.clip(0, 255).astype("uint8"))
             image = image.convert(_MODES[channels])
             size = (width or image.width, height or image.height)
             if size != image.size:
                 image = image.resize(size, PIL.Image.Resampling.BILINEAR)
-            values = np.asarray(image, "float32")
-    except OSError as error:
+            values = np.asarray(image)
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        PIL.Image.DecompressionBombError,
+    ) as error:
         raise UsageError(f"Cannot read --image {file}: {error}") from error
     return values.reshape(*values.shape[:2], channels)
 

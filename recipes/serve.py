@@ -30,7 +30,7 @@ class Config(CommandConfig):
     max_replicas: int = option(8, "pods, at most", minimum=1)
     cpus: int = option(2, "of a pod", minimum=1)
     memory: str = option("2Gi", "of a pod")
-    max_batch_size: int = option(32, "rows computed together", minimum=1)
+    max_batch_size: int = option(32, "rows computed together", minimum=8)
     batch_timeout_ms: int = option(2, "wait for more rows", minimum=0)
     overwrite: bool = option(False, "replace an earlier deployment in --out")
 

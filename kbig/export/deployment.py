@@ -9,8 +9,10 @@ import re
 from kbig.errors import UsageError
 from kbig.export import manifests
 from kbig.export.record import RECORD
+from kbig.export.staging import PART
 from kbig.export.staging import publish_file
 from kbig.export.staging import staging
+from kbig.export.warmup import ROWS
 
 # As the TensorFlow that writes the SavedModels: an older server may lack an
 # operation, or a version of one.
@@ -98,10 +100,10 @@ def deployment(
     ```
     """
     base, versions = _versions(pathlib.Path(source))
-    stable = versions[-1] if stable is None else stable
-    name = name or _recorded_name(base / str(versions[-1])) or base.name
+    stable = max(versions) if stable is None else stable
+    name = name or _recorded_name(versions[max(versions)]) or base.name
     plan = Deployment(name, base, stable, canary, **options)
-    _check_versions(plan, versions)
+    _check_versions(plan, sorted(versions))
     _check_options(plan)
     return plan
 
@@ -148,6 +150,8 @@ def check_free(directory: pathlib.Path, overwrite: bool) -> None:
     if not directory.is_dir():
         raise UsageError(f"--out must be a directory. Received: {directory}")
     found = sorted(path.name for path in directory.iterdir())
+    # What a run that was killed had begun to write is in nobody's way.
+    found = [name for name in found if not name.startswith(PART)]
     others = [name for name in found if name not in FILES]
     if others:
         raise UsageError(
@@ -161,13 +165,14 @@ def check_free(directory: pathlib.Path, overwrite: bool) -> None:
         )
 
 
-def _versions(source: pathlib.Path) -> tuple[pathlib.Path, list[int]]:
+def _versions(source: pathlib.Path) -> tuple[pathlib.Path, dict]:
+    """The folder of the versions, and theirs by number: 1 may be 0001."""
     for base in (source, source / "artefacts"):
-        versions = sorted(
-            int(path.parent.name)
+        versions = {
+            int(path.parent.name): path.parent
             for path in base.glob("*/saved_model.pb")
             if path.parent.name.isdecimal()
-        )
+        }
         if versions:
             return base, versions
     raise UsageError(
@@ -205,7 +210,8 @@ def _check_options(plan: Deployment) -> None:
             f"--name {near[:50].strip('-') or 'model'}."
         )
     tag = plan.image.rpartition("/")[2].partition(":")[2]
-    if not re.fullmatch(r"[\w./:@-]+", plan.image) or tag in ("", "latest"):
+    moves = tag.startswith(("latest", "nightly")) and "@" not in plan.image
+    if not re.fullmatch(r"[\w./:@-]+", plan.image) or not tag or moves:
         raise UsageError(
             "An image names its version, so that all servers are alike. "
             f"Received: image={plan.image!r}. Pass one such as {IMAGE}."
@@ -214,6 +220,12 @@ def _check_options(plan: Deployment) -> None:
         raise UsageError(
             "`memory` is a number and Mi or Gi. Received: "
             f"memory={plan.memory!r}. Pass one such as 2Gi."
+        )
+    if plan.max_batch_size < max(ROWS):
+        raise UsageError(
+            f"Warm-up requests of an export have up to {max(ROWS)} rows, and "
+            "TF Serving loads no model whose warm-up it refuses. Received: "
+            f"max_batch_size={plan.max_batch_size}. Pass {max(ROWS)} or more."
         )
     if plan.max_replicas < plan.replicas:
         raise UsageError(

@@ -42,7 +42,8 @@ class Head:
 
     def check_classes(self, class_names: Sequence[str]) -> None:
         """Raises unless there is a name for each class, or none at all."""
-        if class_names and len({*class_names}) != self.num_classes:
+        known = {len(class_names), len({*class_names})}
+        if class_names and known != {self.num_classes}:
             raise UsageError(
                 f"There must be {self.num_classes} different class names, one "
                 f"a logit. Received: {len(class_names)}, "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
+import shlex
 from typing import TYPE_CHECKING
 
 import yaml
@@ -220,7 +222,7 @@ def readme(plan: Deployment, directory: pathlib.Path) -> str:
     name = plan.name
     labels = ", ".join(f"{k} is version {v}" for k, v in plan.labels.items())
     predict = f"kbig predict --model {name}"
-    again = f"kbig serve --from {plan.base} --out {directory} --overwrite"
+    again = _command(plan, directory)
     return f"""# {name}
 
 {plan.image}: {labels}.
@@ -252,13 +254,26 @@ kubectl port-forward service/{name} {REST_PORT}
 ## Another version
 
 ```
-{again} --name {name} --stable {plan.stable} --canary N
-{again} --name {name} --stable N
+{again} --stable {plan.stable} --canary N
+{again} --stable N
 ```
 
 TF Serving reads `models.config` once a minute; in Kubernetes
 `kubectl apply --filename kubernetes.yaml` brings it there.
 """
+
+
+def _command(plan: Deployment, directory: pathlib.Path) -> str:
+    """`kbig serve` as it was called, but for the versions."""
+    words = ["kbig", "serve", "--from", str(plan.base.resolve())]
+    words += ["--out", str(directory.resolve()), "--overwrite"]
+    for field in dataclasses.fields(plan):
+        value = getattr(plan, field.name)
+        is_option = field.name not in ("base", "stable", "canary")
+        # The name has no default, and so is always among them.
+        if is_option and value != field.default:
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
 
 
 def _ports() -> tuple[tuple[str, int], ...]:

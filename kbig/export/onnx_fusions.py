@@ -3,6 +3,7 @@
 As in `kbig.export.onnx_rewrites`, each takes a graph and a node.
 """
 
+import numpy as np
 import onnx
 
 from kbig.export.onnx_graph import Graph
@@ -21,7 +22,10 @@ def masked_softmax(graph: Graph, node: onnx.NodeProto):
     if found is None:
         return None
     low, zero = (graph.constant(found[x]) for x in ("low", "zero"))
-    if low is None or zero is None or low.size > 1 or low > -1e8 or zero.any():
+    if low is None or zero is None or low.size > 1 or zero.any():
+        return None
+    # Zero times minus infinity is no number.
+    if low > -1e8 or not np.isfinite(low).all():
         return None
     softmax = graph.producer(node.input[1])
     hidden, shown, added, masked, shares = map(
@@ -148,7 +152,8 @@ def _without_factor(graph, x) -> tuple[str, float]:
     """What is normalized, without the factor that LiteRT needs."""
     for found in matches(graph, x, ("Mul", "x", "factor")):
         factor = graph.constant(found["factor"])
-        if factor is not None and factor.size == 1 and factor.all():
+        # A negative one would turn the sign.
+        if factor is not None and factor.size == 1 and (factor > 0).all():
             return found["x"], float(factor.reshape(()))
     return x, 1.0
 

@@ -19,6 +19,9 @@ _OF_WRITING = (
     errno.EPERM,
 )
 
+# What the names of hidden folders begin with.
+PART = ".part-"
+
 
 @contextlib.contextmanager
 def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -46,7 +49,7 @@ def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        aside = pathlib.Path(tempfile.mkdtemp(prefix=".part-", dir=directory))
+        aside = pathlib.Path(tempfile.mkdtemp(prefix=PART, dir=directory))
     except OSError as error:
         raise _cannot_write(directory, error.strerror) from error
     try:

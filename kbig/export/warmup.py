@@ -21,7 +21,7 @@ EXTRA_ASSETS = "assets.extra"
 # Where TF Serving looks for them in a SavedModel.
 WARMUP_FILE = f"{EXTRA_ASSETS}/tf_serving_warmup_requests"
 # Rows of a request, of each signature: one, and a batch.
-_ROWS = (1, 8)
+ROWS = (1, 8)
 
 
 def warmup_note() -> str:
@@ -55,13 +55,13 @@ def write_warmup(
     """
     file = folder / WARMUP_FILE
     file.parent.mkdir(exist_ok=True)
-    first = {key: value[: max(_ROWS)] for key, value in samples.items()}
+    first = {key: value[: max(ROWS)] for key, value in samples.items()}
     samples = with_examples(first, model, [s.name for s in signatures])
     with tf.io.TFRecordWriter(str(file)) as writer:
         for signature in signatures:
             feeds = feeds_of(signature.name, signature.inputs, samples)
             available = len(next(iter(feeds.values())))
-            for rows in sorted({min(n, available) for n in _ROWS}):
+            for rows in sorted({min(n, available) for n in ROWS}):
                 batch = {key: value[:rows] for key, value in feeds.items()}
                 log = _LOGS[signature.method](batch)
                 _request_of(log).model_spec.name = name

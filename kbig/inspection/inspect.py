@@ -26,7 +26,7 @@ _READERS = {
 def inspect(path: str | os.PathLike) -> InspectionReport:
     """Lists what a model's file holds, without running anything of it.
 
-    No class is made, no pickle is read and no link is followed. The file is
+    No class is made, and no pickle is read. The file is
     parsed in a process of its own, with a time limit.
 
     Args:
@@ -89,11 +89,12 @@ def _chosen(path: pathlib.Path) -> tuple[str, pathlib.Path, tuple]:
 def _chosen_folder(path: pathlib.Path) -> tuple[str, pathlib.Path, tuple]:
     if (path / _SAVED_MODEL).is_file():
         return "saved_model", path, ()
-    versions = sorted(
-        int(x.name)
+    # TF Serving takes 0001 for 1.
+    versions = {
+        int(x.name): x
         for x in path.iterdir()
         if x.name.isdecimal() and (x / _SAVED_MODEL).is_file()
-    )
+    }
     if not versions:
         found = sorted(x.name for x in path.iterdir())
         raise UsageError(
@@ -102,8 +103,9 @@ def _chosen_folder(path: pathlib.Path) -> tuple[str, pathlib.Path, tuple]:
             f"{', '.join(found[:8]) or 'an empty folder'}. Pass one of its "
             "files."
         )
-    note = f"The latest of the versions {', '.join(map(str, versions))}."
-    return "saved_model", path / str(versions[-1]), (note,)
+    numbers = ", ".join(map(str, sorted(versions)))
+    note = f"The latest of the versions {numbers}."
+    return "saved_model", versions[max(versions)], (note,)
 
 
 def _answer(reader: str, path: pathlib.Path) -> dict:
@@ -114,6 +116,7 @@ def _answer(reader: str, path: pathlib.Path) -> dict:
             timeout=TIME_LIMIT,
             capture_output=True,
             text=True,
+            errors="replace",
         )
     except subprocess.TimeoutExpired as error:
         raise DataError(

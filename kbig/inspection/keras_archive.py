@@ -24,6 +24,7 @@ _WEIGHTS = "model.weights.h5"
 # A text is not larger, and nothing packs as well as a bomb.
 _TEXT_BYTES = 64_000_000
 _LARGEST_RATIO = 50
+_UNKNOWN = "?"
 _OWN = ("keras.", "keras_hub.")
 
 
@@ -48,7 +49,7 @@ def read(path: pathlib.Path) -> Description:
         config = _json(archive, _CONFIG)
         metadata = _json(archive, _METADATA)
         stored = _stored(archive)
-    layers = [*_layers(config)]
+    layers = [*_layers(config["config"])]
     found = collections.Counter(
         (str(x["class_name"]), _dtype(x["config"]), None) for x in layers
     )
@@ -87,7 +88,8 @@ def _stored(archive) -> list[Stored]:
         if isinstance(item, h5py.Dataset):
             size = item.id.get_storage_size()
             name = _variable_name(name, item.parent.attrs.get("name"))
-            found.append(Stored(name, str(item.dtype), item.shape, size))
+            shape = item.shape or ()
+            found.append(Stored(name, str(item.dtype), shape, size))
 
     with tempfile.TemporaryFile() as aside:
         with archive.open(_WEIGHTS) as file:
@@ -124,7 +126,8 @@ def _layers(value) -> Iterator[dict]:
 
 def _dtype(config: Mapping) -> str:
     """Name of the dtype policy of a layer."""
-    dtype = config["dtype"]
+    # A model within a model has none.
+    dtype = config.get("dtype", _UNKNOWN)
     if isinstance(dtype, dict):
         dtype = dtype["config"].get("name", dtype["class_name"])
     return str(dtype)

@@ -14,6 +14,8 @@ from kbig.inspection.description import Stored
 from kbig.inspection.description import Tensor
 
 _UNKNOWN = "?"
+# Several values in each of theirs.
+_SHARING_BYTES = ("int4", "uint4", "float4e2m1", "int2", "uint2")
 
 
 def read(path: pathlib.Path) -> Description:
@@ -140,7 +142,7 @@ def _initializers(graphs) -> tuple[list[Stored], dict[str, int]]:
             if weight.HasField("raw_data"):
                 size = len(weight.raw_data)
                 item = onnx.helper.tensor_dtype_to_np_dtype(weight.data_type)
-                if not dtype.endswith("4"):  # Two of these share a byte.
+                if dtype not in _SHARING_BYTES:
                     description.check_bytes(
                         weight.name, shape, item.itemsize, size
                     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kbig.errors import ServingError
 from kbig.errors import UsageError
 from kbig.serving.examples import rows_of
 from kbig.serving.grpc_calls import GrpcCalls
@@ -17,6 +18,7 @@ from kbig.serving.signatures import read_signatures
 from kbig.serving.signatures import read_status
 from kbig.serving.target import target_of
 
+_DAY = 86_400
 _CALLS = {"http": RestCalls, "https": RestCalls, "grpc": GrpcCalls}
 # What takes tf.Examples, and so rows; all other methods take columns.
 _BY_ROWS = {
@@ -30,14 +32,16 @@ class Client:
 
     Calls over REST have a connection each, those over gRPC share a channel;
     threads may share a client. What a signature takes and gives is asked of
-    the server once.
+    the server once, and again after a call that failed: another version may be
+    served by then.
 
     Args:
         url: `http://host:8501`, `https://host` or `grpc://host:8500`.
         model: the name that it is served under.
         version: number of one version; the latest by default.
         label: of a version, such as "stable", instead of its number.
-        timeout: seconds until a try is given up.
+        timeout: seconds, a day at most, that the server may be silent before a
+            try is given up; over gRPC that a try may take.
         retries: further tries when there is no connection, the server is not
             available or does not answer in time; a tenth of a second later,
             then twice as much each time, less a random part. Nothing else is
@@ -64,9 +68,10 @@ class Client:
         timeout: float = 10.0,
         retries: int = 2,
     ):
-        if not timeout > 0 or retries < 0:
+        if not 0 < timeout <= _DAY or retries < 0:
             raise UsageError(
-                "`timeout` must be above 0 s and `retries` not below 0. "
+                "`timeout` must be above 0 s, a day at most, and `retries` not "
+                "below 0. "
                 f"Received: timeout={timeout}, retries={retries}"
             )
         target = target_of(url, model, version, label)
@@ -111,6 +116,14 @@ class Client:
         client.predict({"text": ["a tree"]}, signature="classify")
         ```
         """
+        try:
+            return self._predicted(inputs, signature)
+        except (ServingError, UsageError):
+            # What is served may be another version by now.
+            self._signatures = None
+            raise
+
+    def _predicted(self, inputs, signature: str) -> dict[str, np.ndarray]:
         info = self._signature(signature)
         method = _BY_ROWS.get(info.method)
         if method is None:
@@ -166,6 +179,13 @@ def _columns(inputs, info: SignatureInfo) -> dict[str, np.ndarray]:
                 f"Received: a {type(inputs).__name__}."
             )
         inputs = dict.fromkeys(info.inputs, inputs)
+    # Over REST the server would answer without a word about them.
+    if unknown := {*map(str, inputs)} - {*info.inputs}:
+        raise UsageError(
+            f"Signature {info.name!r} has the inputs "
+            f"{', '.join(sorted(info.inputs))}. Received: "
+            f"{', '.join(sorted(unknown))} as well."
+        )
     columns = {}
     for name, value in inputs.items():
         try:
@@ -208,6 +228,7 @@ def _rows(inputs, info: SignatureInfo) -> list[dict]:
 
 def _length(column) -> int | None:
     """Rows of a column; a text is no column of letters."""
-    is_column = isinstance(column, (Sequence, np.ndarray))
+    if isinstance(column, np.ndarray):
+        return len(column) if column.ndim else None
     is_text = isinstance(column, (str, bytes))
-    return len(column) if is_column and not is_text else None
+    return len(column) if isinstance(column, Sequence) and not is_text else None

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -20,8 +21,8 @@ _CONNECTIONS = {
     "http": http.client.HTTPConnection,
     "https": http.client.HTTPSConnection,
 }
-# Unavailable, and what a server makes of a deadline that has passed.
-_PASSING = (503, 504)
+# Overload, unavailable, and what a server makes of a deadline that has passed.
+_PASSING = (429, 503, 504)
 
 
 class RestCalls:
@@ -111,7 +112,7 @@ class RestCalls:
         dtype = None if info is None else info.dtype
         try:
             return np.array(_decoded(value), dtype=dtype)
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise _useless(self._target, value) from error
 
     def _request(self, verb: str, path: str, body=None) -> Mapping:
@@ -144,6 +145,10 @@ class RestCalls:
             connection.request(verb, path, content, headers)
             response = connection.getresponse()
             return response.status, response.read()
+        except ssl.SSLCertVerificationError as error:
+            raise ServingError(
+                f"The certificate of {target} does not hold: {error}."
+            ) from error
         except TimeoutError as error:
             raise PassingError(
                 f"No answer within {self._timeout:g} s from {target}."
@@ -159,7 +164,7 @@ class RestCalls:
 def _object(target: Target, content: bytes) -> Mapping:
     try:
         answer = json.loads(content.decode("utf-8", "replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, Mapping):
         raise _useless(target, content.decode("utf-8", "replace"))

@@ -36,7 +36,7 @@ def waits(
     Reference:
      - [Brooker, 2015](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)
     """
-    steps = [min(_LONGEST, _FIRST * 2**n) for n in range(retries)]
+    steps = [min(_LONGEST, _FIRST * 2 ** min(n, 10)) for n in range(retries)]
     return [step * (1 + jitter()) / 2 for step in steps]
 
 

@@ -155,7 +155,7 @@ def as_tensor(value, info: TensorInfo | None) -> np.ndarray:
         info: what the signature takes; None where it takes no such input.
 
     Returns:
-        An array. What cannot be converted without loss stays what it is:
+        An array. What cannot be converted but for rounding stays what it is:
         the server then says what is wrong with it.
 
     Raises:
@@ -179,8 +179,14 @@ def _is_safe(array: np.ndarray, wanted: np.dtype) -> bool:
     if not array.size or array.dtype.kind == wanted.kind == "b":
         return True
     if wanted.kind == "f":
-        return array.dtype.kind in "iuf"
+        return array.dtype.kind in "iuf" and _stays_finite(array, wanted)
     if wanted.kind not in "iu" or array.dtype.kind not in "iu":
         return False
     limits = np.iinfo(wanted)
     return limits.min <= array.min() and array.max() <= limits.max
+
+
+def _stays_finite(array: np.ndarray, wanted: np.dtype) -> bool:
+    with np.errstate(over="ignore"):
+        converted = array.astype(wanted)
+    return bool((np.isfinite(converted) == np.isfinite(array)).all())

@@ -1,6 +1,7 @@
 """Which model of which server: what every request says."""
 
 import dataclasses
+import re
 import urllib.parse
 
 from kbig.errors import UsageError
@@ -85,8 +86,8 @@ def target_of(
     # A query or a user would be dropped without a word.
     extra = parts.query or parts.fragment or parts.username is not None
     path = parts.path.rstrip("/")
-    no_path = parts.scheme == "grpc" and path
-    if parts.scheme not in PORTS or not host or extra or no_path:
+    bad_path = re.search(r"[^!-~]", path) or parts.scheme == "grpc" and path
+    if parts.scheme not in PORTS or not host or extra or bad_path:
         raise UsageError(
             "`url` is the address of a server, http://host:8501, "
             f"https://host or grpc://host:8500. Received: url={url!r}"

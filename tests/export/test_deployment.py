@@ -180,6 +180,8 @@ def test_kubernetes_manifests_fit_together(base, tmp_path):
         ({"image": "tensorflow/serving"}, "names its version"),
         ({"image": "tensorflow/serving:latest"}, "names its version"),
         ({"image": "host:5000/serving"}, "names its version"),
+        ({"image": "tensorflow/serving:latest-gpu"}, "names its version"),
+        ({"max_batch_size": 4}, "max_batch_size=4. Pass 8"),
         ({"memory": "2 GB"}, "memory='2 GB'"),
         ({"replicas": 4, "max_replicas": 3}, "max_replicas=3"),
     ],
@@ -218,6 +220,35 @@ def test_what_is_there_is_replaced_only_when_asked(base, tmp_path):
     (out / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"Received: .*notes.txt"):
         write_deployment(plan, out, overwrite=True)
+
+
+def test_versions_may_have_leading_zeros(tmp_path):
+    folder = tmp_path / "0007"
+    (folder / "assets.extra").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"")
+    record = folder / "assets.extra" / "kbig.json"
+    record.write_text('{"name": "topics"}')
+    plan = deployment(tmp_path)
+    assert (plan.name, plan.stable) == ("topics", 7)
+
+
+def test_the_commands_repeat_the_options(base, tmp_path):
+    spaced = tmp_path / "my models"
+    base.rename(spaced)
+    options = {"name": "topics", "memory": "8Gi", "max_batch_size": 64}
+    text = written(spaced, tmp_path, **options)["README.md"]
+    for part in (
+        f"--from '{spaced}' --out {tmp_path / 'deploy'} --overwrite",
+        "--name topics --memory 8Gi --max-batch-size 64 --stable 10 --canary N",
+    ):
+        assert part in text
+    assert "--replicas" not in text
+
+
+def test_what_a_killed_run_left_is_in_nobodys_way(base, tmp_path):
+    (tmp_path / "deploy" / ".part-abc").mkdir(parents=True)
+    files = write_deployment(deployment(base), tmp_path / "deploy")
+    assert {path.name for path in files} == {*FILES}
 
 
 def test_half_a_deployment_is_never_seen(base, tmp_path, monkeypatch):

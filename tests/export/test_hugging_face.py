@@ -195,6 +195,11 @@ def mean_classifier():
             {"class_names": ["a", "a"]},
             "2 different class names",
         ),
+        (
+            lambda: models.bert_classifier(backbone_of(), 2),
+            {"class_names": ["a", "b", "a"]},
+            "2 different class names",
+        ),
         (lambda: models.mlp((4,), 3), {}, "no model with this head"),
         (backbone_of, {"vocabulary": None}, "either a tokenizer or a vocab"),
         (

@@ -102,7 +102,24 @@ def test_scores_are_multiplied_in_the_other_order():
     assert found == ["Transpose", "Transpose", "MatMul"]
 
 
-@pytest.mark.parametrize("low, fused", [(-1e9, True), (-1.0, False)])
+def test_a_factor_that_turns_the_sign_stays():
+    model = normalization(np.ones(4, "float32"))
+    negative = node("Mul", "x minus", "turned")
+    for part in model.graph.node:
+        part.input[:] = [
+            "turned" if name == "x" else name for name in part.input
+        ]
+    model.graph.node.insert(0, negative)
+    minus = numpy_helper.from_array(np.float32(-2), "minus")
+    model.graph.initializer.append(minus)
+    expected = evaluated(model)
+    rewritten(model, onnx_fusions.layer_normalizations)
+    np.testing.assert_allclose(evaluated(model), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "low, fused", [(-1e9, True), (-1.0, False), (-np.inf, False)]
+)
 def test_a_mask_that_hides_is_added(low, fused):
     nodes = [
         node("Greater", "x limit", "mask"),

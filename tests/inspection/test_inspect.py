@@ -2,6 +2,7 @@
 
 import collections
 import json
+import shutil
 import zipfile
 
 import keras
@@ -11,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from kbig import export
 from kbig import models
+from kbig.errors import DataError
 
 # kernels and biases of (6, 6, 1) -> 4 filters -> 3 classes.
 PARAMETERS = 9 * 4 + 4 + 4 * 3 + 3
@@ -91,6 +93,39 @@ def test_a_keras_file(folder):
     assert {x.name: x.shape for x in report.stored}["stem/0"] == (3, 3, 1, 4)
     assert sum(x.bytes for x in report.stored) == 4 * PARAMETERS
     assert report.metadata["keras_version"] == keras.__version__
+
+
+def test_a_model_within_a_model(tmp_path):
+    decoder = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(3)], name="decoder"
+    )
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, decoder(keras.layers.Dense(2)(inputs)))
+    accuracy = keras.metrics.SparseCategoricalAccuracy()
+    model.compile("sgd", "mse", metrics=[accuracy])
+    model.save(tmp_path / "m.keras")
+    report = export.inspect(tmp_path / "m.keras")
+    (signature,) = report.signatures
+    assert [x.name for x in signature.outputs] == ["decoder"]
+    counts = {x.name: x.count for x in report.operations}
+    assert counts["Dense"] == 2
+    assert "SparseCategoricalAccuracy" not in counts
+
+
+def test_a_truncated_weight_of_64_bits_is_found(folder, tmp_path):
+    model = onnx.load(folder / "m.onnx")
+    ids = onnx.TensorProto(name="ids", data_type=onnx.TensorProto.INT64)
+    ids.dims[:], ids.raw_data = [100], b"12345678"
+    model.graph.initializer.append(ids)
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(DataError, match="ids"):
+        export.inspect(tmp_path / "m.onnx")
+
+
+def test_versions_with_leading_zeros(folder, tmp_path):
+    (source,) = folder.glob("*/saved_model.pb")
+    shutil.copytree(source.parent, tmp_path / "0012")
+    assert export.inspect(tmp_path).path == str(tmp_path / "0012")
 
 
 def test_a_quantized_input_has_its_grid(folder):

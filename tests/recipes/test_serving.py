@@ -156,14 +156,17 @@ def test_images_are_resized_to_what_the_model_takes(tmp_path, capsys):
     PIL.Image.fromarray(values).save(tmp_path / "same.png")
     large = np.full((20, 30, 3), 200, "uint8")
     PIL.Image.fromarray(large).save(tmp_path / "large.png")
+    deep = values.astype("uint16") * 256 + 77
+    PIL.Image.fromarray(deep).save(tmp_path / "deep.png")
     (tmp_path / "none.png").write_text("no image")
-    given = np.stack([values, np.full((8, 8), 200, "uint8")])[..., None]
+    given = np.stack([values, np.full((8, 8), 200, "uint8"), values])
+    given = given[..., None]
     logits = model.predict(given, verbose=0)
     with rest_server(Model("fashion", str(tmp_path / "1"))) as url:
         server = ["--url", url, "--model", "fashion", "--output", "json"]
         files = [
             part
-            for name in ("same.png", "large.png")
+            for name in ("same.png", "large.png", "deep.png")
             for part in ("--image", str(tmp_path / name))
         ]
         status, printed = asked(capsys, *server, *files)

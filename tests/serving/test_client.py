@@ -177,7 +177,6 @@ def test_what_is_not_served_is_said_and_not_tried_again(
 @pytest.mark.parametrize(
     "inputs, signature, message",
     [
-        ({"texts": TEXTS}, "serving_default", "input size does not match"),
         ([1, 2], "serving_default", "string"),
         ({"text": [1.5]}, "serving_default", "string"),
         ({"sentence": TEXTS}, "classify", "text"),
@@ -202,6 +201,8 @@ def test_the_server_says_what_is_wrong_with_inputs(
         ({"token_ids": [[1], [1, 2]]}, "ids", "of different lengths"),
         ({"token_ids": [1, 2]}, "ids", r"\(any, any\).*shape=\(2,\)"),
         ("one text", "serving_default", r"\(any\).*shape=\(\)"),
+        ({"texts": TEXTS}, "serving_default", "inputs text. Received: texts"),
+        ({"text": np.array("a")}, "classify", "Received: rows={'text': None}"),
     ],
 )
 def test_mistakes_are_named_before_they_are_sent(

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from kbig.errors import ServingError
 from kbig.errors import UsageError
 from kbig.serving import Client
 from kbig.serving import protos
 from kbig.serving import retries
 from kbig.serving.examples import example_of
+from kbig.serving.rest import RestCalls
 from kbig.serving.signatures import TensorInfo
 from kbig.serving.signatures import as_tensor
 from kbig.serving.target import target_of
@@ -41,11 +43,13 @@ def test_a_resource_is_quoted():
         (("http://host:99999", "m"), {}, "url="),
         (("http://host?x=1", "m"), {}, "url="),
         (("grpc://host/path", "m"), {}, "url="),
+        (("http://host/a b", "m"), {}, "url="),
         (("http://host", ""), {}, "model=''"),
         (("http://h", "m"), {"version": 1, "label": "a"}, "not both"),
         (("http://h", "m"), {"version": 0}, "from 1"),
         (("http://h", "m"), {"timeout": 0}, "timeout=0"),
         (("http://h", "m"), {"timeout": float("nan")}, "timeout=nan"),
+        (("http://h", "m"), {"timeout": float("inf")}, "timeout=inf"),
         (("http://h", "m"), {"retries": -1}, "retries=-1"),
     ],
 )
@@ -57,8 +61,46 @@ def test_mistakes_are_named(arguments, options, message):
 def test_waits_double_up_to_a_bound_and_are_jittered():
     longest = retries.waits(8, jitter=lambda: 1.0)
     assert longest == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5])
+    assert retries.waits(2000, jitter=lambda: 1.0)[-1] == 5
     shortest = retries.waits(8, jitter=lambda: 0.0)
     assert shortest == pytest.approx([wait / 2 for wait in longest])
+
+
+class Swapped:
+    """Calls of a server whose model was replaced after the first answer."""
+
+    def __init__(self, *outputs):
+        self.outputs = list(outputs)
+
+    def metadata(self):
+        info = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}]}}
+        signature = {
+            "method_name": "tensorflow/serving/predict",
+            "inputs": {"x": info},
+            "outputs": dict.fromkeys(self.outputs[0], info),
+        }
+        return {"signature_def": {"serving_default": signature}}
+
+    def predict(self, signature, inputs):
+        if {*signature.outputs} != self.outputs[0]:
+            raise ServingError("not what TF Serving gives")
+        return dict.fromkeys(signature.outputs, inputs["x"])
+
+
+def test_a_model_that_was_replaced_is_asked_anew():
+    client = Client("http://host", "m")
+    client._calls = Swapped({"logits"}, {"logits", "label"})
+    assert set(client.predict([1.0])) == {"logits"}
+    del client._calls.outputs[0]
+    with pytest.raises(ServingError, match="not what"):
+        client.predict([1.0])
+    assert set(client.predict([1.0])) == {"logits", "label"}
+
+
+def test_an_answer_that_is_no_base64_is_told():
+    calls = RestCalls(target_of("http://h", "m"), 1.0)
+    with pytest.raises(ServingError, match="not what TF Serving gives"):
+        calls._array({"logits": [1.0]}, None)
 
 
 @pytest.mark.parametrize("failures, calls", [(0, 1), (2, 3), (3, 4)])
@@ -94,6 +136,7 @@ def test_what_does_not_pass_is_raised_at_once():
         ([256], "uint8", "int64"),
         ([2**40], "int32", "int64"),
         ([1.5], "int32", "float64"),
+        ([7e4], "float16", "float64"),
         ([True], "int32", "bool"),
         ([], "int32", "int32"),
         (["a"], "float32", "object"),
