@@ -57,5 +57,7 @@ def _constants(model) -> Iterator:
         graph = model.Subgraphs(index)
         for position in range(graph.TensorsLength()):
             tensor = graph.Tensors(position)
-            if model.Buffers(tensor.Buffer()).DataLength() >= _WEIGHT_BYTES:
+            buffer = model.Buffers(tensor.Buffer())
+            # Of files above 2 GB they lie behind the flatbuffer.
+            if max(buffer.DataLength(), buffer.Size()) >= _WEIGHT_BYTES:
                 yield tensor

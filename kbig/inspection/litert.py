@@ -159,15 +159,18 @@ class _Model:
         return [get(index) for index in range(length)]
 
     def _size(self, buffer) -> int:
-        return buffer.Size() if buffer.Offset() > 1 else len(self._data(buffer))
+        start, size = buffer.Offset(), buffer.Size()
+        if start <= 1:
+            return len(self._data(buffer))
+        # Of files above 2 GB: behind the flatbuffer.
+        if start + size > len(self._content):
+            raise BrokenFileError("it ends before its weights do")
+        return size
 
     def _data(self, buffer) -> bytes:
-        start, size = buffer.Offset(), buffer.Size()
-        if start > 1:  # Of files above 2 GB: behind the flatbuffer.
-            data = self._content[start : start + size]
-            if len(data) < size:
-                raise BrokenFileError("it ends before its weights do")
-            return data
+        start = buffer.Offset()
+        if start > 1:
+            return self._content[start : start + buffer.Size()]
         # This raises when the bytes are not all there.
         return buffer.DataAsNumpy().data if buffer.DataLength() else b""
 

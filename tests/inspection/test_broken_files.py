@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+import types
 import zipfile
 
 import pytest
@@ -14,6 +15,8 @@ from kbig import export
 from kbig.errors import DataError
 from kbig.errors import UsageError
 from kbig.inspection import InspectionReport
+from kbig.inspection import litert
+from kbig.inspection.description import BrokenFileError
 from kbig.inspection.description import fields_of
 from kbig.inspection.xnnpack import takes
 
@@ -167,3 +170,18 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
 )
 def test_what_xnnpack_takes(name, inputs, outputs, constant, expected):
     assert takes(name, inputs, outputs, constant) is expected
+
+
+@pytest.mark.parametrize(
+    "content, whole", [(b"0123456789", True), (b"01234", False)]
+)
+def test_weights_behind_a_flatbuffer_are_all_there(content, whole):
+    model = litert._Model.__new__(litert._Model)
+    model._content = content
+    buffer = types.SimpleNamespace(Offset=lambda: 4, Size=lambda: 6)
+    if whole:
+        assert model._size(buffer) == 6
+        assert model._data(buffer) == b"456789"
+        return
+    with pytest.raises(BrokenFileError, match="ends before its weights"):
+        model._size(buffer)
