@@ -26,8 +26,8 @@ _READERS = {
 def inspect(path: str | os.PathLike) -> InspectionReport:
     """Lists what a model's file holds, without running anything of it.
 
-    No class is made, and no pickle is read. The file is
-    parsed in a process of its own, with a time limit.
+    No class is made, and no pickle is read. The file is parsed in a process
+    of its own, with a time limit.
 
     Args:
         path: a .tflite, .onnx or .keras file, the folder of a SavedModel, or
