@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from collections.abc import Sequence
 
 import keras
 
@@ -25,8 +26,7 @@ def children(layer: keras.Layer) -> list[keras.Layer]:
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
-@contextlib.contextmanager
-def unrolled(model: keras.Model) -> Iterator[None]:
+def unrolled(model: keras.Model) -> contextlib.AbstractContextManager:
     """Lets recurrent layers be traced step by step, without a loop.
 
     No converter makes integers of the body of a loop.
@@ -44,11 +44,32 @@ def unrolled(model: keras.Model) -> Iterator[None]:
     ```
     """
     loops = [x for x in model._flatten_layers() if hasattr(x, "unroll")]
-    before = [loop.unroll for loop in loops]
+    return held(loops, "unroll", True)
+
+
+@contextlib.contextmanager
+def held(layers: Sequence[keras.Layer], name: str, value) -> Iterator[None]:
+    """Lets an attribute of layers have another value for a while.
+
+    Args:
+        layers: each is as before afterwards.
+        name: of the attribute.
+        value: for all of them.
+
+    Returns:
+        A context manager.
+
+    Example:
+    ```python
+    with held([layer], "trainable", False):
+        ...  # trace it
+    ```
+    """
+    before = [getattr(layer, name) for layer in layers]
     try:
-        for loop in loops:
-            loop.unroll = True
+        for layer in layers:
+            setattr(layer, name, value)
         yield
     finally:
-        for loop, value in zip(loops, before):
-            loop.unroll = value
+        for layer, old in zip(layers, before):
+            setattr(layer, name, old)

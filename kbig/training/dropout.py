@@ -1,13 +1,15 @@
 """How much is dropped, for the time of one training."""
 
 import contextlib
-from collections.abc import Iterator
 
 import keras
 
+from kbig.models.layers import held
 
-@contextlib.contextmanager
-def dropout_at(model: keras.Model, rate: float) -> Iterator[None]:
+
+def dropout_at(
+    model: keras.Model, rate: float
+) -> contextlib.AbstractContextManager:
     """Lets the dropout layers of a model drop another share for a while.
 
     Compile and fit inside: a step that was compiled keeps the rates that it
@@ -32,11 +34,4 @@ def dropout_at(model: keras.Model, rate: float) -> Iterator[None]:
         for layer in model._flatten_layers()
         if isinstance(layer, keras.layers.Dropout) and layer.rate
     ]
-    before = [layer.rate for layer in layers]
-    try:
-        for layer in layers:
-            layer.rate = rate
-        yield
-    finally:
-        for layer, value in zip(layers, before):
-            layer.rate = value
+    return held(layers, "rate", rate)
