@@ -13,6 +13,7 @@ from kbig.export.staging import PART
 from kbig.export.staging import publish_file
 from kbig.export.staging import staging
 from kbig.export.warmup import ROWS
+from kbig.inspection.versions import versions
 
 # As the TensorFlow that writes the SavedModels: an older server may lack an
 # operation, or a version of one.
@@ -99,11 +100,11 @@ def deployment(
     write_deployment(plan, "deploy/topics")
     ```
     """
-    base, versions = _versions(pathlib.Path(source))
-    stable = max(versions) if stable is None else stable
-    name = name or _recorded_name(versions[max(versions)]) or base.name
+    base, known = _versions(pathlib.Path(source))
+    stable = max(known) if stable is None else stable
+    name = name or _recorded_name(known[max(known)]) or base.name
     plan = Deployment(name, base, stable, canary, **options)
-    _check_versions(plan, sorted(versions))
+    _check_versions(plan, [*known])
     _check_options(plan)
     return plan
 
@@ -166,15 +167,10 @@ def check_free(directory: pathlib.Path, overwrite: bool) -> None:
 
 
 def _versions(source: pathlib.Path) -> tuple[pathlib.Path, dict]:
-    """The folder of the versions, and theirs by number: 1 may be 0001."""
+    """The folder of the versions, and theirs by number."""
     for base in (source, source / "artefacts"):
-        versions = {
-            int(path.parent.name): path.parent
-            for path in base.glob("*/saved_model.pb")
-            if path.parent.name.isdecimal()
-        }
-        if versions:
-            return base, versions
+        if found := versions(base):
+            return base, found
     raise UsageError(
         "A model is served from a folder with <version>/saved_model.pb. "
         f"Received: {str(source)!r}. Pass saved_models/<name>, or the run "

@@ -10,11 +10,12 @@ from kbig.errors import DataError
 from kbig.errors import UsageError
 from kbig.inspection.description import fields_of
 from kbig.inspection.report import InspectionReport
+from kbig.inspection.versions import SAVED_MODEL
+from kbig.inspection.versions import versions
 
 # Seconds that a file may keep its reader busy.
 TIME_LIMIT = 120.0
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
-_SAVED_MODEL = "saved_model.pb"
 # Module that reads a file, by its suffix. A new format is one line here.
 _READERS = {
     ".tflite": "litert",
@@ -67,8 +68,8 @@ def _chosen(path: pathlib.Path) -> tuple[str, pathlib.Path, tuple]:
     """The reader, what it reads, and what to say about the choice."""
     if path.is_dir():
         return _chosen_folder(path)
-    expected = f"{', '.join(_READERS)} or a folder with {_SAVED_MODEL}"
-    if path.name == _SAVED_MODEL and path.is_file():
+    expected = f"{', '.join(_READERS)} or a folder with {SAVED_MODEL}"
+    if path.name == SAVED_MODEL and path.is_file():
         return "saved_model", path.parent, ()
     if path.suffix not in _READERS:
         raise UsageError(
@@ -87,25 +88,19 @@ def _chosen(path: pathlib.Path) -> tuple[str, pathlib.Path, tuple]:
 
 
 def _chosen_folder(path: pathlib.Path) -> tuple[str, pathlib.Path, tuple]:
-    if (path / _SAVED_MODEL).is_file():
+    if (path / SAVED_MODEL).is_file():
         return "saved_model", path, ()
-    # TF Serving takes 0001 for 1.
-    versions = {
-        int(x.name): x
-        for x in path.iterdir()
-        if x.name.isdecimal() and (x / _SAVED_MODEL).is_file()
-    }
-    if not versions:
+    known = versions(path)
+    if not known:
         found = sorted(x.name for x in path.iterdir())
         raise UsageError(
-            f"{path} holds no SavedModel. Expected: {_SAVED_MODEL} in it or "
+            f"{path} holds no SavedModel. Expected: {SAVED_MODEL} in it or "
             f"in folders named 1, 2, ... Received: "
             f"{', '.join(found[:8]) or 'an empty folder'}. Pass one of its "
             "files."
         )
-    numbers = ", ".join(map(str, sorted(versions)))
-    note = f"The latest of the versions {numbers}."
-    return "saved_model", versions[max(versions)], (note,)
+    note = f"The latest of the versions {', '.join(map(str, known))}."
+    return "saved_model", known[max(known)], (note,)
 
 
 def _answer(reader: str, path: pathlib.Path) -> dict:
