@@ -188,12 +188,7 @@ def litert(
     kbig.export.litert(model, "iris-dynamic.tflite", mode="dynamic")
     ```
     """
-    path = pathlib.Path(path)
-    if mode not in LITERT_MODES or path.suffix != ".tflite":
-        raise UsageError(
-            f"Expected a mode among {', '.join(LITERT_MODES)} and a path "
-            f"that ends in .tflite. Received: mode={mode!r}, path={path}."
-        )
+    path = _checked_path(path, ".tflite", mode, LITERT_MODES)
     job = _job(model, path.stem, samples, task=task)
     _check_files(files or {})
     job = dataclasses.replace(job, integer_io=integer_io, files=files)
@@ -250,18 +245,23 @@ def onnx(
     kbig.export.onnx(model, "iris-dynamic.onnx", mode="dynamic")
     ```
     """
-    path = pathlib.Path(path)
-    if mode not in ONNX_MODES or path.suffix != ".onnx":
-        raise UsageError(
-            f"Expected a mode among {', '.join(ONNX_MODES)} and a path "
-            f"that ends in .onnx. Received: mode={mode!r}, path={path}."
-        )
+    path = _checked_path(path, ".onnx", mode, ONNX_MODES)
     check_opset(opset)
     check_mode(model, mode)
     job = _job(model, path.stem, samples, task=task)
     one = Format(onnx_writer(mode, path.name, opset), publish_file)
     (report,) = _publish_proved(job, [one], path.parent, labels).artefacts
     return report
+
+
+def _checked_path(path, suffix: str, mode: str, modes) -> pathlib.Path:
+    path = pathlib.Path(path)
+    if mode not in modes or path.suffix != suffix:
+        raise UsageError(
+            f"Expected a mode among {', '.join(modes)} and a path that ends "
+            f"in {suffix}. Received: mode={mode!r}, path={path}."
+        )
+    return path
 
 
 def _check_files(files) -> None:

@@ -15,19 +15,17 @@ from kbig import export
 from kbig import models
 from kbig.errors import GateError
 from kbig.errors import UsageError
+from tests.text_models import CLASSES
+from tests.text_models import TEXTS
+from tests.text_models import text_classifier
 
-TEXTS = ["the cat sat on the mat", "a tree has leaves", "walking and running"]
-CLASSES = ("animal", "plant", "act")
 LENGTH = 12
 
 
 @pytest.fixture(scope="module")
 def text_model():
-    keras.utils.set_random_seed(0)
-    vocabulary = data.train_vocabulary(TEXTS * 5, 80)
-    size = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2}
-    backbone = models.bert(size, len(vocabulary))
-    return models.bert_classifier(backbone, 3), data.tokenizer(vocabulary)
+    model, _, tokenizer = text_classifier()
+    return model, tokenizer
 
 
 @pytest.fixture(scope="module")

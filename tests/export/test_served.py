@@ -3,7 +3,6 @@
 import json
 import pathlib
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,9 +19,10 @@ from kbig.export.served import embedding_model
 from kbig.export.signatures import model_signatures
 from kbig.export.worker import _loaded
 from kbig.serving import protos
+from tests.text_models import CLASSES
+from tests.text_models import TEXTS
+from tests.text_models import text_classifier
 
-TEXTS = ["the cat sat on the mat", "a tree has leaves", "walking and running"]
-CLASSES = ("animal", "plant", "act")
 LENGTH = 16
 METHODS = {
     "serving_default": "tensorflow/serving/predict",
@@ -34,12 +34,7 @@ METHODS = {
 
 @pytest.fixture(scope="module")
 def text_model():
-    keras.utils.set_random_seed(0)
-    vocabulary = data.train_vocabulary(TEXTS * 5, 80)
-    size = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2}
-    backbone = models.bert(size, len(vocabulary))
-    model = models.bert_classifier(backbone, 3)
-    return model, backbone, data.tokenizer(vocabulary)
+    return text_classifier(num_layers=2, hidden_dim=16)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import socket
 import time
 
 import grpc
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,9 +22,10 @@ from kbig.serving import retries
 from tests.serving.tf_serving import Model
 from tests.serving.tf_serving import grpc_server
 from tests.serving.tf_serving import rest_server
+from tests.text_models import CLASSES
+from tests.text_models import TEXTS
+from tests.text_models import text_classifier
 
-TEXTS = ["the cat sat on the mat", "a tree has leaves", "walking and running"]
-CLASSES = ("animal", "plant", "act")
 LENGTH = 12
 UNAVAILABLE = {"rest": 503, "grpc": grpc.StatusCode.UNAVAILABLE}
 
@@ -33,11 +33,8 @@ UNAVAILABLE = {"rest": 503, "grpc": grpc.StatusCode.UNAVAILABLE}
 @pytest.fixture(scope="module")
 def classifier():
     """A Keras model that tells texts apart, and its tokenizer."""
-    keras.utils.set_random_seed(0)
-    vocabulary = data.train_vocabulary(TEXTS * 5, 80)
-    size = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2}
-    backbone = models.bert(size, len(vocabulary))
-    return models.bert_classifier(backbone, 3), data.tokenizer(vocabulary)
+    model, _, tokenizer = text_classifier()
+    return model, tokenizer
 
 
 @pytest.fixture(scope="module")
