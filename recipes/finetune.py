@@ -65,6 +65,12 @@ class Config(TrainConfig):
     split_column: str = option("", "column in tables; default split")
     data_dir: str = option("", "folder of tensorflow-datasets")
     from_: str = option("", "run, Hugging Face directory or KerasHub preset")
+    new_words: int = option(
+        -1,
+        "tokens to add for the task's words, at most; -1: as many as there "
+        "are, where a fifth of the words are broken up",
+        minimum=-1,
+    )
     size: str = option(
         "tiny",
         "size of the BERT, when it starts from nothing",

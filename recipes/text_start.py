@@ -9,6 +9,10 @@ from recipes import common
 from recipes import text_tasks
 
 _POSITIONS = 512  # Of every BERT that kbig builds.
+# Share of words that are broken up from which on new tokens are worth it: a
+# vocabulary of the task's own language breaks up a third of that.
+_MUCH = 0.2
+_TRAINS_TOKENS = ("full", "layerwise", "gradual")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +50,15 @@ def start(config, dataset) -> Start:
         UsageError: --from cannot be read.
     """
     if config.from_:
-        return _pretrained(config)
-    texts = text_tasks.TASKS[dataset.info.task].texts(
-        dataset.arrays("train")[0]
-    )
-    tokens = common.new_vocabulary(text_tasks.strings(texts), config)
+        return _pretrained(config, _texts(dataset))
+    tokens = common.new_vocabulary(_texts(dataset), config)
     new = functools.partial(kbig.models.bert, config.size, len(tokens[0]))
     return Start(*tokens, _POSITIONS, new, new)
+
+
+def _texts(dataset):
+    task = text_tasks.TASKS[dataset.info.task]
+    return text_tasks.strings(task.texts(dataset.arrays("train")[0]))
 
 
 def row_length(config, texts, tokenizer, positions: int, whose: str) -> int:
@@ -85,30 +91,57 @@ def row_length(config, texts, tokenizer, positions: int, whose: str) -> int:
     return length
 
 
-def _pretrained(config) -> Start:
+def _pretrained(config, texts) -> Start:
     source = config.from_
     found = kbig.pretrained.load(source)
     for note in found.notes:
         # Only one of the heads reads the pooler.
         if note != kbig.pretrained.NO_POOLER or config.pooling == "cls":
             print(f"{source}: {note}")
+    words, pieces = _new_words(config, texts, found)
+    vocabulary = (*found.vocabulary, *words)
     return Start(
-        found.vocabulary,
+        vocabulary,
         found.lowercase,
         found.strip_accents,
         found.backbone.max_sequence_length,
-        functools.partial(_loaded, source),
+        functools.partial(_loaded, source, pieces),
         functools.partial(
-            kbig.models.bert,
-            _size_of(found.backbone),
-            found.backbone.vocabulary_size,
+            kbig.models.bert, _size_of(found.backbone), len(vocabulary)
         ),
     )
 
 
-def _loaded(source: str):
+def _new_words(config, texts, found) -> tuple[tuple, tuple]:
+    """Words that become tokens, and the pieces that each starts from."""
+    most = config.new_words
+    if most == 0:
+        return (), ()
+    broken = kbig.data.broken_words(
+        texts,
+        found.vocabulary,
+        lowercase=found.lowercase,
+        strip_accents=found.strip_accents,
+    )
+    if most < 0:
+        worth_it = broken.share > _MUCH and config.method in _TRAINS_TOKENS
+        most = len(found.vocabulary) if worth_it else 0
+    words, pieces = broken.words[:most], broken.pieces[:most]
+    if words:
+        print(
+            f"{config.from_}: {broken.share:.0%} of the words of the task are "
+            f"none of its tokens. The {len(words):,} most frequent ones become "
+            "tokens."
+        )
+    return words, pieces
+
+
+def _loaded(source: str, pieces=()):
     """Read anew for each training, since training changes the weights."""
-    return kbig.pretrained.load(source).backbone
+    backbone = kbig.pretrained.load(source).backbone
+    if not pieces:
+        return backbone
+    return kbig.models.with_new_tokens(backbone, pieces)
 
 
 def _size_of(backbone) -> dict:

@@ -17,6 +17,8 @@ from kbig.data.labels import balanced_class_weights
 from kbig.data.masking import mask_tokens
 from kbig.data.mixed_lengths import mixed_batches
 from kbig.data.mixed_lengths import mixed_steps
+from kbig.data.new_words import BrokenWords
+from kbig.data.new_words import broken_words
 from kbig.data.packing import pack_by_length
 from kbig.data.packing import pack_documents
 from kbig.data.packing import pack_texts
@@ -42,6 +44,7 @@ __all__ = [
     "AUGMENTATIONS",
     "EMBEDDED",
     "SPECIAL_TOKENS",
+    "BrokenWords",
     "Dataset",
     "DatasetInfo",
     "EncodedRows",
@@ -50,6 +53,7 @@ __all__ = [
     "augmented",
     "balanced_class_weights",
     "batches",
+    "broken_words",
     "bucketed_batches",
     "continuing_pieces",
     "encode",

@@ -12,6 +12,7 @@ from kbig.models.bert_heads import (
 )
 from kbig.models.bert_packed import packed as packed
 from kbig.models.bert_start import mimetic_start as mimetic_start
+from kbig.models.bert_words import with_new_tokens as with_new_tokens
 from kbig.models.cnn import cnn as cnn
 from kbig.models.forecaster import forecaster as forecaster
 from kbig.models.hugging_face import Checkpoint as Checkpoint
