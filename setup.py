@@ -43,6 +43,7 @@ EXTRAS = {
     "test": [
         "pytest>=8,<10",  # The test runner.
         "pytest-xdist>=3.6,<4",  # One worker per core.
+        "hypothesis>=6.100,<7",  # Draws malformed requests.
         "ruff>=0.14,<0.18",  # Lint and format.
         "import-linter>=2.3,<3",  # Holds the direction of imports.
         SERVING_API,  # The server that tests ask speaks its messages.

@@ -144,7 +144,7 @@ def _rows(config: Config, client):
     try:
         text = pathlib.Path(config.json).read_text("utf-8")
         rows = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"Cannot read --json {config.json}: {error}"
         ) from error

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kbig.errors import GateError
+from kbig.errors import UsageError
 from kbig.export import processes
 from kbig.export.signatures import call_by_name
 
@@ -42,7 +43,14 @@ class KerasReference:
     def outputs(self) -> dict[str, np.ndarray]:
         """Runs all samples, `{name: float32 (rows, ...)}`."""
         rows = len(self._samples[self._names[0]])
-        parts = [self._call(i, i + _BATCH) for i in range(0, rows, _BATCH)]
+        try:
+            parts = [self._call(i, i + _BATCH) for i in range(0, rows, _BATCH)]
+        except (tf.errors.OpError, ValueError) as error:
+            shapes = {name: x.shape for name, x in self._samples.items()}
+            raise UsageError(
+                "Samples must be what the model itself can compute. Received: "
+                f"shapes {shapes}, and {type(error).__name__}."
+            ) from error
         return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
     def time(self, calls: int) -> list[float]:
@@ -83,6 +91,8 @@ class ArtefactProcess:
         self._process = process
         self._scratch = scratch
         self.loaded = self._answer()
+        if not self.loaded["inputs"]:
+            raise GateError(f"{path.name} has no signature to call.")
         self._timed = signature_to_time(self.loaded["inputs"], own_inputs)
 
     def run(self, samples: dict[str, np.ndarray]) -> dict:

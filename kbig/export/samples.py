@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from kbig import data
 from kbig.errors import UsageError
+from kbig.export.input_checks import vocabulary_sizes
+from kbig.export.signatures import call_by_name
 
 _SENTENCES = (
     "The quick brown fox jumps over the lazy dog.",
@@ -24,7 +26,8 @@ def named_samples(
     """Checks samples and names them: one array is the only input.
 
     Raises:
-        UsageError: an input is missing, or the numbers of rows differ.
+        UsageError: an input is missing, the numbers of rows differ, or values
+            are none that the input can have.
     """
     names = [x.name for x in model.inputs]
     if not isinstance(samples, Mapping):
@@ -35,9 +38,9 @@ def named_samples(
                 f"{type(samples).__name__}."
             )
         samples = {names[0]: samples}
-    arrays = {name: np.asarray(value) for name, value in samples.items()}
+    arrays = {name: _array(name, value) for name, value in samples.items()}
     missing = [name for name in names if name not in arrays]
-    rows = {name: len(array) for name, array in arrays.items()}
+    rows = {name: len(x) if x.ndim else 0 for name, x in arrays.items()}
     if missing or len(set(rows.values())) != 1 or 0 in rows.values():
         raise UsageError(
             f"Samples need the inputs {names}, each with the same number of "
@@ -45,8 +48,68 @@ def named_samples(
         )
     for x in model.inputs:
         _check_shape(x, arrays[x.name])
-        arrays[x.name] = arrays[x.name].astype(x.dtype)
+        arrays[x.name] = _converted(x, arrays[x.name])
+    for name, size in vocabulary_sizes(model).items():
+        _check_ids(name, arrays[name], size)
+    if has_nan(arrays):
+        _check_nan(model, arrays)
     return arrays
+
+
+def has_nan(samples: Mapping[str, np.ndarray]) -> bool:
+    """Tells whether there is a NaN among samples."""
+    floats = [x for x in samples.values() if x.dtype.kind == "f"]
+    return any(np.isnan(x).any() for x in floats)
+
+
+def _check_nan(model: keras.Model, arrays) -> None:
+    """NaN is for models that take it for a missing value."""
+    # Not compiled: the kernels of a graph may make 0 of NaN.
+    inputs = {x.name: tf.constant(arrays[x.name]) for x in model.inputs}
+    outputs = call_by_name(model, inputs).values()
+    if any(np.isnan(y).any() for y in outputs):
+        raise UsageError(
+            "Samples with NaN are for models that answer them. Received: "
+            "rows for which the model gives NaN. Leave them out."
+        )
+
+
+def _array(name: str, value) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise UsageError(
+            f"Samples for {name!r} must be rows of one shape. Received: "
+            f"{error}."
+        ) from error
+
+
+def _converted(x: keras.KerasTensor, array: np.ndarray) -> np.ndarray:
+    """In the dtype of the input, where integers stay what they are."""
+    if array.dtype.kind in "OSUMmc":
+        raise UsageError(
+            f"Samples for the input {x.name!r} must be numbers. Received: "
+            f"dtype={array.dtype}."
+        )
+    with np.errstate(invalid="ignore"):
+        converted = array.astype(x.dtype)
+    changed = converted != array
+    if converted.dtype.kind in "iub" and changed.any():
+        raise UsageError(
+            f"Samples for the input {x.name!r} must be of {x.dtype}. "
+            f"Received: {array[changed][0]}."
+        )
+    return converted
+
+
+def _check_ids(name: str, ids: np.ndarray, size: int) -> None:
+    # NaN is neither.
+    outside = ids[~((ids >= 0) & (ids < size))]
+    if outside.size:
+        raise UsageError(
+            f"Samples for the input {name!r} must be ids from 0 to "
+            f"{size - 1}. Received: {outside[0]}."
+        )
 
 
 def checked_labels(labels, rows: int) -> np.ndarray | None:

@@ -82,11 +82,22 @@ def _parsed(serialized, first: Signature) -> dict[str, tf.Tensor]:
     }
     parsed = tf.io.parse_example(serialized, features)
     return {
-        name: tf.cast(parsed[name], spec.dtype)
-        if spec.dtype != tf.string
-        else parsed[name]
+        name: _as_taken(name, parsed[name], spec.dtype)
         for name, spec in first.inputs.items()
     }
+
+
+def _as_taken(name: str, values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Casts what is parsed, unless integers would become others."""
+    if dtype == tf.string:
+        return values
+    cast = tf.cast(values, dtype)
+    if dtype.is_floating:
+        return cast
+    same = tf.reduce_all(tf.equal(tf.cast(cast, values.dtype), values))
+    message = f"{name} must be of {dtype.name}"
+    with tf.control_dependencies([tf.debugging.Assert(same, [message])]):
+        return tf.identity(cast)
 
 
 def _stored(dtype: tf.DType) -> tf.DType:

@@ -9,6 +9,8 @@ import tensorflow as tf
 from kbig import data
 from kbig.errors import UsageError
 from kbig.export.decisions import TASKS
+from kbig.export.input_checks import nan_where_nan
+from kbig.export.input_checks import with_checked_ids
 from kbig.export.served import embedding_model
 from kbig.export.served import served_signatures
 from kbig.export.signature import Signature
@@ -22,6 +24,8 @@ def model_signatures(
     class_names: Sequence[str] = (),
     task: str | None = None,
     pairs: bool = False,
+    check_ids: bool = False,
+    keep_nan: bool = False,
 ) -> tuple[Signature, ...]:
     """Returns the signatures of a model, the one that clients use first.
 
@@ -29,7 +33,8 @@ def model_signatures(
     and `ids` takes the model's own inputs; otherwise `serving_default` takes
     the model's own inputs. With class names, `probabilities` (float32,
     `(b, ..., classes)`) and `label` (string, `(b, ...)`) join the model's
-    outputs; of several labels a row there are only probabilities. A model
+    outputs; of several labels a row there are only probabilities. Where logits
+    are NaN the label is empty. A model
     that labels each token also gives `tokens` (string, `(b, steps)`), the
     pieces of a text that the labels belong to.
 
@@ -46,6 +51,10 @@ def model_signatures(
         class_names: names of the classes in the order of the logits.
         task: what the logits mean, a key of `kbig.export.decisions.TASKS`.
         pairs: whether clients send two texts, `text` and `text_pair`.
+        check_ids: whether ids that no vocabulary has, and inputs of different
+            numbers of rows, are refused. No converter needs such checks.
+        keep_nan: whether the outputs of a row with NaN are NaN, whatever the
+            kernels make of it.
 
     Returns:
         A tuple of `Signature`.
@@ -57,11 +66,15 @@ def model_signatures(
 
     def predict(**inputs):
         outputs = call_by_name(model, inputs)
+        if keep_nan:
+            outputs = nan_where_nan(inputs, outputs)
         return {**outputs, **_decisions(outputs, class_names, task)}
 
+    axes = 1 if tokenizer is None else 2
+    checked = with_checked_ids(predict, model, axes) if check_ids else predict
     own = {x.name: _spec(x) for x in model.inputs}
     if tokenizer is None:
-        first = Signature("serving_default", own, predict)
+        first = Signature("serving_default", own, checked)
         others = served_signatures(first, model, class_names, task)
         return (first, *others)
 
@@ -86,7 +99,7 @@ def model_signatures(
     first = Signature("serving_default", text, predict_text)
     return (
         first,
-        Signature("ids", own, predict),
+        Signature("ids", own, checked),
         *served_signatures(first, model, class_names, task),
         *_embed(model, text, encode),
     )
@@ -151,8 +164,9 @@ def _decisions(outputs, class_names, task) -> dict[str, tf.Tensor]:
     (logits,) = outputs.values()
     if not TASKS[task or "classification"].one_label:
         return {"probabilities": tf.nn.sigmoid(logits)}
-    names = tf.constant(class_names)
+    labels = tf.gather(tf.constant(class_names), tf.argmax(logits, axis=-1))
+    unknown = tf.reduce_any(tf.math.is_nan(logits), axis=-1)
     return {
         "probabilities": tf.nn.softmax(logits),
-        "label": tf.gather(names, tf.argmax(logits, axis=-1)),
+        "label": tf.where(unknown, "", labels),
     }

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from kbig.errors import GateError
 from kbig.export import compare
 from kbig.export.decisions import Task
 from kbig.export.decisions import agreement
@@ -145,6 +146,7 @@ def _artefact_report(
     task, labels, class_names = meant
     seconds, keras_seconds = latencies
     loaded = process.loaded
+    _require_outputs(process.path, got, expected, served)
     weights = weights_of(process.path)
     difference, tolerance = _worst_difference(got, expected, served, weights)
     own = {k: v for k, v in got.items() if k not in served}
@@ -173,6 +175,17 @@ def _artefact_report(
             *(["it loaded Keras to run"] if loaded["keras"] else []),
         ),
     )
+
+
+def _require_outputs(path: pathlib.Path, got, expected, served) -> None:
+    for signature, outputs in got.items():
+        missing = {*served.get(signature, expected)} - {*outputs}
+        if missing:
+            raise GateError(
+                f"{path.name}: signature {signature!r} lacks the outputs "
+                f"{', '.join(sorted(missing))}. Received: "
+                f"{', '.join(sorted(outputs))}."
+            )
 
 
 def _without_padding(task: Task | None, samples) -> Callable:

@@ -204,21 +204,24 @@ def _check_shape(name: str, array: np.ndarray, info) -> None:
     shape = None if info is None else info.shape
     if shape is None:
         return
-    fits = array.ndim == len(shape) and all(
+    # Without rows JSON has no shape.
+    fits = array.ndim == len(shape) and 0 not in array.shape[:1]
+    fits = fits and all(
         side in (None, size) for side, size in zip(shape, array.shape)
     )
     if not fits:
         sides = ", ".join("any" if x is None else str(x) for x in shape)
         raise UsageError(
-            f"Input {name!r} has the shape ({sides}), rows first. Received: "
-            f"shape={array.shape}"
+            f"Input {name!r} has the shape ({sides}), rows first, at least "
+            f"one. Received: shape={array.shape}"
         )
 
 
 def _rows(inputs, info: SignatureInfo) -> list[dict]:
     columns = inputs if isinstance(inputs, Mapping) else {}
     lengths = {name: _length(value) for name, value in columns.items()}
-    if len(set(lengths.values())) != 1 or None in lengths.values():
+    named = all(isinstance(name, str) for name in columns)
+    if not named or len({*lengths.values()}) != 1 or None in lengths.values():
         raise UsageError(
             f"Signature {info.name!r} takes features by name, each with a "
             f"value a row. Received: rows={lengths or type(inputs).__name__}."

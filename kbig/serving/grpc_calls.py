@@ -160,7 +160,7 @@ class GrpcCalls:
 def _tensor_proto(array: np.ndarray):
     import tensorflow as tf
 
-    if array.dtype.kind != "O":
+    if array.dtype.kind not in "OMm":
         return tf.make_tensor_proto(array)
     flat = [as_bytes(text) for text in array.ravel()]
     return tf.make_tensor_proto(flat, dtype=tf.string, shape=array.shape)

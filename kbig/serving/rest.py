@@ -210,6 +210,10 @@ def _jsonable(value):
             return _jsonable(as_bytes(value))
     if isinstance(value, bytes):
         return {"b64": base64.b64encode(value).decode()}
+    if value is not None and not isinstance(value, (int, float)):
+        raise UsageError(
+            f"A value is a text, bytes or a number. Received: {value!r:.80}"
+        )
     return value
 
 

@@ -187,8 +187,8 @@ def _tensor(value, info):
     leaves = tf.nest.flatten(_unpacked(value))
     for leaf in leaves:
         is_text = isinstance(leaf, (str, bytes))
-        whole = dtype.is_integer and not isinstance(leaf, int)
-        if is_text != (dtype == tf.string) or whole:
+        outside = dtype.is_integer and not _is_whole(leaf, dtype)
+        if is_text != (dtype == tf.string) or outside:
             raise RefusedError(
                 f"JSON Value: {json.dumps(leaf, default=str)} is not of "
                 f"expected type: {dtype.name}"
@@ -197,6 +197,10 @@ def _tensor(value, info):
         return tf.constant(_unpacked(value), dtype)
     except (ValueError, TypeError) as error:
         raise RefusedError("Encountered list at unexpected size") from error
+
+
+def _is_whole(value, dtype):
+    return isinstance(value, int) and dtype.min <= value <= dtype.max
 
 
 def _unpacked(value):
@@ -217,7 +221,7 @@ def _example(row):
         if all(isinstance(v, (str, bytes)) for v in values):
             texts = [v.encode() if isinstance(v, str) else v for v in values]
             feature.bytes_list.value.extend(texts)
-        elif all(isinstance(v, int) for v in values):
+        elif all(type(v) is int and _is_whole(v, tf.int64) for v in values):
             feature.int64_list.value.extend(values)
         elif all(isinstance(v, float) for v in values):
             feature.float_list.value.extend(values)
