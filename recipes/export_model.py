@@ -31,6 +31,12 @@ class Config(RecipeConfig):
         "what to export",
         FORMATS,
     )
+    tokenizer_ops: str = option(
+        "text",
+        "ops of the tokenizer in a SavedModel: of tensorflow-text, or "
+        "TensorFlow's own, for any server",
+        ("text", "core"),
+    )
 
 
 def run(config: Config) -> common.Outcome:
@@ -54,7 +60,10 @@ def run(config: Config) -> common.Outcome:
         {},
         sections,
         lambda _: source.export(
-            config.formats, _root(config, run), config.name
+            config.formats,
+            _root(config, run),
+            config.name,
+            tokenizer_ops=config.tokenizer_ops,
         ),
     )
 

@@ -1,9 +1,9 @@
 """Artefacts that are run and compared before they get their final name."""
 
 from kbig.export.artefacts import artefacts
-from kbig.export.artefacts import litert
-from kbig.export.artefacts import onnx
 from kbig.export.artefacts import saved_model
+from kbig.export.files import litert
+from kbig.export.files import onnx
 from kbig.export.formats import FORMATS
 from kbig.export.formats import LITERT_MODES
 from kbig.export.formats import ONNX_MODES

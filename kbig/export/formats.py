@@ -10,6 +10,7 @@ import keras
 
 from kbig.compression.quantization.model import is_quantized
 from kbig.errors import UsageError
+from kbig.export.litert import FREE
 from kbig.export.litert import INTEGER_MODES
 from kbig.export.litert import write_litert
 from kbig.export.onnx import ONNX_MODES
@@ -17,6 +18,7 @@ from kbig.export.onnx import OPSETS
 from kbig.export.onnx import write_onnx
 from kbig.export.record import write_assets
 from kbig.export.record import write_record
+from kbig.export.samples import has_nan
 from kbig.export.saved_model import write_saved_model
 from kbig.export.signatures import model_signatures
 from kbig.export.staging import publish_file
@@ -39,6 +41,7 @@ class Job:
     representative: Mapping | None = None
     integer_io: bool = False
     files: Mapping[str, str] | None = None
+    free: Sequence[str] = ()
     about: Mapping = dataclasses.field(default_factory=dict)
 
 
@@ -58,6 +61,8 @@ def _saved_model(job: Job, aside: pathlib.Path) -> pathlib.Path:
         class_names=job.class_names,
         task=job.task,
         pairs="text_pair" in job.samples,
+        check_ids=True,
+        keep_nan=not has_nan(job.samples),
     )
     folder = aside / "saved_model"
     pieces = job.tokenizer.get_vocabulary() if job.tokenizer else ()
@@ -95,6 +100,7 @@ def litert_writer(mode: str, file_name: str = "") -> Callable:
             job.representative,
             job.integer_io,
             job.files,
+            job.free,
         )
         return file
 
@@ -186,4 +192,28 @@ def check_formats(formats: Sequence[str], name: str) -> None:
         raise UsageError(
             "A name is one plain part of a file's name. "
             f"Received: name={name!r}."
+        )
+
+
+def check_free(model: keras.Model, mode: str, free: Sequence[str]) -> None:
+    """Raises a UsageError for a dimension that cannot be left free."""
+    if set(free) - {*FREE} or isinstance(free, str):
+        raise UsageError(
+            f"What may be free are dimensions among {', '.join(FREE)}, as a "
+            f"tuple. Received: free={free!r}."
+        )
+    if "length" not in free:
+        return
+    if mode in INTEGER_MODES:
+        raise UsageError(
+            "The kernels of integers need to know the length. Received: "
+            f"free={free!r} in mode {mode}. Leave the length out, or take "
+            "mode dynamic."
+        )
+    if not any(None in x.shape[1:] for x in model.inputs):
+        shapes = {x.name: tuple(x.shape) for x in model.inputs}
+        raise UsageError(
+            "The length of a file is free where it is in the model. Received: "
+            f"free={free!r} and inputs of {shapes}. Build the model with None "
+            "in that place, or leave the length out."
         )

@@ -25,6 +25,8 @@ from kbig.models.layers import unrolled
 
 # Modes that compute in integers throughout.
 INTEGER_MODES = ("int8", "int16")
+# Dimensions that a file may leave to its callers.
+FREE = ("batch", "length")
 # What the converter makes of a mode that it does not have itself.
 _CONVERTED_AS = {"int8-weights": "float32"}
 _CONVERTER = pathlib.Path(__file__).with_name("convert_litert.py")
@@ -38,8 +40,9 @@ def write_litert(
     representative: Mapping[str, np.ndarray] | None = None,
     integer_io: bool = False,
     files: Mapping[str, str] | None = None,
+    free: Sequence[str] = (),
 ) -> None:
-    """Converts a float32 model to a .tflite file of batch 1, unverified.
+    """Converts a float32 model to a .tflite file, unverified.
 
     The conversion runs in a process of its own: the converter can crash.
 
@@ -56,6 +59,7 @@ def write_litert(
             read for integers; a quantized one has its own.
         integer_io: of `int8`: its inputs and outputs are integers, too.
         files: texts by name, to travel with the model.
+        free: what is left free all the same, among `FREE`.
 
     Raises:
         GateError: it does not convert, not in time, or not to builtin ops
@@ -65,7 +69,7 @@ def write_litert(
     saved_model = file.with_suffix(".saved_model")
     with _for_mode(model, mode):
         (signature,) = model_signatures(model)
-        write_saved_model([_of_batch_one(signature, samples)], saved_model)
+        write_saved_model([fixed(signature, samples, free)], saved_model)
     rows = _written(representative, file.with_suffix(".npz"))
     converted = _CONVERTED_AS.get(mode, mode)
     _convert(saved_model, file, "int8_io" if integer_io else converted, rows)
@@ -107,7 +111,7 @@ def write_reference(
     in_float = model.as_floats() if is_quantized(model) else unrolled(model)
     with in_float:
         (signature,) = model_signatures(model)
-        write_saved_model([_of_batch_one(signature, samples)], saved_model)
+        write_saved_model([fixed(signature, samples)], saved_model)
     files = [folder / f"{mode}.tflite" for mode in modes]
     for file, mode in zip(files, modes):
         _convert(saved_model, file, mode)
@@ -153,13 +157,31 @@ def _written(representative, file) -> list[pathlib.Path]:
     return [file]
 
 
-def _of_batch_one(signature: Signature, samples) -> Signature:
-    """Fixes every dimension: what a phone allocates once."""
+def fixed(signature: Signature, samples, free=()) -> Signature:
+    """Fixes dimensions: what a phone allocates once.
+
+    Args:
+        signature: of a model.
+        samples: arrays by input name.
+        free: what to leave free, among `FREE`.
+
+    Returns:
+        The signature with batch 1 and the shapes of the samples.
+    """
     inputs = {
-        name: tf.TensorSpec((1, *samples[name].shape[1:]), spec.dtype, name)
+        name: tf.TensorSpec(
+            _shape(spec.shape, samples[name].shape, free), spec.dtype, name
+        )
         for name, spec in signature.inputs.items()
     }
     return dataclasses.replace(signature, inputs=inputs)
+
+
+def _shape(spec, given, free) -> tuple[int | None, ...]:
+    batch = None if "batch" in free else 1
+    if "length" in free:
+        return batch, *spec[1:]
+    return batch, *given[1:]
 
 
 def _convert(saved_model, file, mode, rows=()) -> None:

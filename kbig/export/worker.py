@@ -29,8 +29,9 @@ class SavedModelRunner:
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        for library in _tokenizer_libraries():
-            tf.load_op_library(library)
+        if _has_other_ops(path):
+            for library in _tokenizer_libraries():
+                tf.load_op_library(library)
         start = time.perf_counter()
         self._model = tf.saved_model.load(path)
         self.load_seconds = time.perf_counter() - start
@@ -56,6 +57,19 @@ def _keep_keras_out() -> None:
         sys.modules[name].__spec__ = None
 
 
+def _has_other_ops(path: str) -> bool:
+    """Whether a SavedModel has ops that TensorFlow itself lacks."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    content = pathlib.Path(path, "saved_model.pb").read_bytes()
+    return any(
+        not hasattr(tf.raw_ops, op.name)
+        for graph in saved_model_pb2.SavedModel.FromString(content).meta_graphs
+        for op in graph.meta_info_def.stripped_op_list.op
+    )
+
+
 def _tokenizer_libraries() -> list[str]:
     """The ops of tensorflow-text, as a server links them: no Python code."""
     spec = importlib.util.find_spec("tensorflow_text")
@@ -66,7 +80,7 @@ def _tokenizer_libraries() -> list[str]:
 
 
 class LiteRTRunner:
-    """A .tflite file of batch 1 in ai-edge-litert, one call a row."""
+    """A .tflite file in ai-edge-litert, one call a row if its batch is 1."""
 
     def __init__(self, path: str, threads: int):
         import ai_edge_litert
@@ -85,14 +99,16 @@ class LiteRTRunner:
         self.runtime = f"LiteRT {version}".strip()
 
     def call(self, signature: str, feeds: dict) -> dict:
-        """Runs a batch row by row."""
+        """Runs a batch, row by row if it must."""
         runner = self._runners[signature]
         rows = len(next(iter(feeds.values())))
         given, taken = runner.get_input_details(), runner.get_output_details()
         feeds = {k: _rounded(v, given[k]) for k, v in feeds.items()}
+        free = all(given[k]["shape_signature"][0] == -1 for k in feeds)
+        step = rows if free else 1
         outputs = [
-            runner(**{k: v[i : i + 1] for k, v in feeds.items()})
-            for i in range(rows)
+            runner(**{k: v[i : i + step] for k, v in feeds.items()})
+            for i in range(0, rows, step)
         ]
         joined = {
             k: np.concatenate([o[k] for o in outputs]) for k in outputs[0]

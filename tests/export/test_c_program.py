@@ -19,6 +19,7 @@ from tensorflow.python.saved_model import loader_impl
 from kbig import data
 from kbig import export
 from kbig import models
+from kbig.data.core_tokens import CoreTokens
 from kbig.export.saved_model import write_saved_model
 from kbig.export.signatures import model_signatures
 from kbig.export.worker import _tokenizer_libraries
@@ -138,6 +139,23 @@ def test_numbers_go_in(build, rows, program, tmp_path):
     found, process = answers(program, folder, rows.ravel().tolist())
     assert process.returncode == 0, process.stderr
     check(found, model.predict(rows, verbose=0), CLASSES)
+
+
+def test_a_tokenizer_of_core_ops_needs_no_library(program, topics, tmp_path):
+    model, tokenizer, _ = topics
+    core_tokens = CoreTokens(tokenizer)
+    signatures = model_signatures(
+        model,
+        tokenizer=core_tokens,
+        sequence_length=LENGTH,
+        class_names=CLASSES,
+    )
+    folder = tmp_path / "saved_model"
+    write_saved_model(signatures, folder, [core_tokens])
+    found, process = answers(program, folder, SENTENCES)
+    assert process.returncode == 0, process.stderr
+    encoded = data.encode(tf.constant(SENTENCES), tokenizer, LENGTH)
+    check(found, model.predict(encoded, verbose=0), CLASSES)
 
 
 def test_a_tokenizer_needs_its_library(program, topics):

@@ -7,7 +7,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from kbig.export import convert_litert
 from kbig.export import integers
-from kbig.export.litert import _of_batch_one
+from kbig.export.litert import fixed
 from kbig.export.samples import named_samples
 from kbig.export.saved_model import write_saved_model
 from kbig.export.signatures import call_by_name
@@ -19,7 +19,7 @@ def int8_file(model, x, folder: pathlib.Path) -> pathlib.Path:
     samples = named_samples(model, x)
     with model.as_integers():
         (signature,) = model_signatures(model)
-        signature = _of_batch_one(signature, samples)
+        signature = fixed(signature, samples)
         write_saved_model([signature], folder / "saved_model")
     file = folder / "model.tflite"
     file.write_bytes(

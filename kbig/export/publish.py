@@ -1,0 +1,148 @@
+"""The one way to a final name: written aside, verified, renamed."""
+
+from kbig.data.core_tokens import CoreTokens
+from kbig.errors import GateError
+from kbig.errors import UsageError
+from kbig.export.decisions import task_of
+from kbig.export.formats import FORMATS
+from kbig.export.formats import Job
+from kbig.export.report import VerifyReport
+from kbig.export.samples import checked_labels
+from kbig.export.samples import named_samples
+from kbig.export.samples import synthetic_samples
+from kbig.export.samples import text_samples
+from kbig.export.signatures import check_class_names
+from kbig.export.signatures import output_names
+from kbig.export.staging import staging
+from kbig.export.twin import float32_twin
+from kbig.export.verify import verify
+from kbig.export.warmup import warmup_note
+
+# Whose ops the tokenizer inside a SavedModel has.
+TOKENIZER_OPS = {"text": lambda tokenizer: tokenizer, "core": CoreTokens}
+
+
+def publish_proved(job, formats, directory, labels) -> VerifyReport:
+    """Writes aside, verifies, and renames only when every gate held.
+
+    Args:
+        job: a model, and what its artefacts need to know.
+        formats: what to write of it.
+        directory: where to.
+        labels: of the job's samples, or None.
+
+    Returns:
+        What was measured, with the final paths.
+
+    Raises:
+        UsageError: labels that do not fit, a directory that cannot be
+            written.
+        GateError: a conversion or a comparison failed; nothing was written.
+    """
+    rows = len(next(iter(job.samples.values())))
+    labels = checked_labels(labels, rows)
+    task_of(job.task, labels, output_names(job.model), job.class_names)
+    with staging(directory) as aside:
+        staged = [format.write(job, aside) for format in formats]
+        report = _verified(job, staged, job.samples, labels)
+        if "length" in job.free:
+            _verified(job, staged, _shorter(job), None)
+        paths = [
+            format.publish(path, directory)
+            for format, path in zip(formats, staged)
+        ]
+        return report.published(paths, notes=_notes(formats))
+
+
+def _verified(job, staged, samples, labels) -> VerifyReport:
+    report = verify(
+        job.model,
+        staged,
+        samples,
+        labels=labels,
+        class_names=job.class_names,
+        task=job.task,
+    )
+    _require_passed(report)
+    return report
+
+
+def _shorter(job: Job) -> dict:
+    """Half the steps of the samples, where their number is free."""
+    samples = dict(job.samples)
+    for x in job.model.inputs:
+        if None in x.shape[1:2]:
+            steps = samples[x.name].shape[1]
+            samples[x.name] = samples[x.name][:, : (steps + 1) // 2]
+    return samples
+
+
+def _notes(formats) -> tuple[str, ...]:
+    has_saved_model = FORMATS["savedmodel"] in formats
+    return (warmup_note(),) if has_saved_model and warmup_note() else ()
+
+
+def job_of(
+    model,
+    name,
+    samples,
+    tokenizer=None,
+    sequence_length=None,
+    class_names=(),
+    task=None,
+    tokenizer_ops="text",
+) -> Job:
+    """Collects what is to be written, in float32 and with samples to run.
+
+    Args:
+        model: a built model.
+        name: of its files.
+        samples: see `kbig.export.artefacts`, as all that follow.
+        tokenizer: of texts.
+        sequence_length: of the rows that it fills.
+        class_names: of the logits.
+        task: what the first output means.
+        tokenizer_ops: a key of `TOKENIZER_OPS`.
+
+    Returns:
+        A job.
+
+    Raises:
+        UsageError: samples or class names that do not fit, unknown ops, or a
+            choice of them without a tokenizer.
+    """
+    check_class_names(model, class_names)
+    _check_ops(tokenizer_ops, tokenizer)
+    model = float32_twin(model)
+    if tokenizer is not None:
+        samples = text_samples(model, samples, tokenizer, sequence_length)
+        tokenizer = TOKENIZER_OPS[tokenizer_ops](tokenizer)
+    elif samples is None:
+        samples = synthetic_samples(model)
+    samples = named_samples(model, samples)
+    return Job(
+        model, name, samples, tokenizer, sequence_length, class_names, task
+    )
+
+
+def _check_ops(tokenizer_ops, tokenizer) -> None:
+    if tokenizer_ops not in TOKENIZER_OPS:
+        raise UsageError(
+            f"Expected tokenizer_ops among {', '.join(TOKENIZER_OPS)}. "
+            f"Received: tokenizer_ops={tokenizer_ops!r}."
+        )
+    if tokenizer is None and tokenizer_ops != "text":
+        raise UsageError(
+            "The ops of a tokenizer are chosen where there is one. Received: "
+            f"tokenizer_ops={tokenizer_ops!r} and no tokenizer. Leave it out."
+        )
+
+
+def _require_passed(report: VerifyReport) -> None:
+    faults = [
+        f"{artefact.name}: {'; '.join(artefact.faults)}"
+        for artefact in report.artefacts
+        if not artefact.passed
+    ]
+    if faults:
+        raise GateError(f"Nothing was written. {' / '.join(faults)}.", report)
