@@ -10,6 +10,7 @@ import keras
 
 from kbig.export.formats import FORMATS
 from kbig.export.formats import check_formats
+from kbig.export.formats import check_pixels
 from kbig.export.publish import job_of
 from kbig.export.publish import publish_proved
 from kbig.export.report import ArtefactReport
@@ -30,6 +31,7 @@ def artefacts(
     task: str | None = None,
     about: Mapping | None = None,
     tokenizer_ops: str = "text",
+    pixels: bool = False,
 ) -> VerifyReport:
     """Writes artefacts under their final names once all of them are proved.
 
@@ -61,6 +63,8 @@ def artefacts(
             tensorflow-text, which a server must link. "core": it has only
             TensorFlow's own, for any server, and takes two to three times as
             long over a text.
+        pixels: what is written takes uint8 where the model takes floats, see
+            `kbig.export.litert`.
 
     Returns:
         What was measured, with the final paths.
@@ -90,7 +94,8 @@ def artefacts(
         task,
         tokenizer_ops,
     )
-    job = dataclasses.replace(job, about=dict(about or {}))
+    check_pixels(job, formats if pixels else ())
+    job = dataclasses.replace(job, about=dict(about or {}), pixels=pixels)
     chosen = [FORMATS[key] for key in formats]
     return publish_proved(job, chosen, pathlib.Path(directory), labels)
 
@@ -104,8 +109,8 @@ def saved_model(
         model: a built model.
         directory: the base path of one served model.
         **options: `samples`, `labels`, `tokenizer`, `sequence_length`,
-            `class_names`, `task`, `name`, `about` and `tokenizer_ops` as in
-            `kbig.export.artefacts`.
+            `class_names`, `task`, `name`, `about`, `tokenizer_ops` and
+            `pixels` as in `kbig.export.artefacts`.
 
     Returns:
         The report of the artefact; `report.path` is its folder.

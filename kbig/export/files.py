@@ -12,6 +12,7 @@ from kbig.errors import UsageError
 from kbig.export.formats import LITERT_MODES
 from kbig.export.formats import Format
 from kbig.export.formats import check_free
+from kbig.export.formats import check_pixels
 from kbig.export.formats import litert_writer
 from kbig.export.formats import onnx_writer
 from kbig.export.integer_details import integer_report
@@ -39,6 +40,7 @@ def litert(
     latency: bool = False,
     files: Mapping[str, str] | None = None,
     free: Sequence[str] = (),
+    pixels: bool = False,
 ) -> ArtefactReport:
     """Writes a .tflite file of builtin ops, once it is proved.
 
@@ -70,6 +72,9 @@ def litert(
         free: "batch", "length" or both, to be as long as what is given: a
             short text then takes as much less time. Callers resize the
             inputs, which a signature runner does by itself.
+        pixels: the file takes uint8, as a camera gives it, where the model
+            takes floats; the model itself rescales them, see
+            `kbig.models.cnn(rescale=)`. In mode `int8` that is `integer_io`.
 
     Returns:
         The report of the artefact; in mode `int8` its `integers` tell what
@@ -91,8 +96,13 @@ def litert(
     job = job_of(model, path.stem, samples, task=task)
     _check_files(files or {})
     check_free(job.model, mode, free)
+    check_pixels(job, [f"litert-{mode}"] if pixels else ())
     job = dataclasses.replace(
-        job, integer_io=integer_io, files=files, free=tuple(free)
+        job,
+        integer_io=integer_io,
+        files=files,
+        free=tuple(free),
+        pixels=pixels,
     )
     if representative is not None:
         rows = named_samples(job.model, representative)

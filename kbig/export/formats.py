@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from kbig.compression.quantization.model import is_quantized
 from kbig.errors import UsageError
@@ -42,6 +43,7 @@ class Job:
     integer_io: bool = False
     files: Mapping[str, str] | None = None
     free: Sequence[str] = ()
+    pixels: bool = False
     about: Mapping = dataclasses.field(default_factory=dict)
 
 
@@ -63,6 +65,7 @@ def _saved_model(job: Job, aside: pathlib.Path) -> pathlib.Path:
         pairs="text_pair" in job.samples,
         check_ids=True,
         keep_nan=not has_nan(job.samples),
+        pixels=job.pixels,
     )
     folder = aside / "saved_model"
     pieces = job.tokenizer.get_vocabulary() if job.tokenizer else ()
@@ -101,6 +104,7 @@ def litert_writer(mode: str, file_name: str = "") -> Callable:
             job.integer_io,
             job.files,
             job.free,
+            job.pixels,
         )
         return file
 
@@ -180,6 +184,12 @@ FORMATS = {
 }
 
 
+_PIXELS = (
+    "savedmodel",
+    *(f"litert-{mode}" for mode in LITERT_MODES if mode not in INTEGER_MODES),
+)
+
+
 def check_formats(formats: Sequence[str], name: str) -> None:
     """Raises a UsageError for an unknown format, or a name that is a path."""
     unknown = [key for key in formats if key not in FORMATS]
@@ -217,3 +227,37 @@ def check_free(model: keras.Model, mode: str, free: Sequence[str]) -> None:
             f"free={free!r} and inputs of {shapes}. Build the model with None "
             "in that place, or leave the length out."
         )
+
+
+def check_pixels(job: Job, formats: Sequence[str]) -> None:
+    """Raises a UsageError where bytes cannot stand for what a model takes.
+
+    Args:
+        job: a model and its samples.
+        formats: that are to take uint8; none are checked.
+    """
+    others = [key for key in formats if key not in _PIXELS]
+    if others:
+        raise UsageError(
+            f"What can take uint8 is {', '.join(_PIXELS)}. Received: "
+            f"pixels=True for {', '.join(others)}. Leave it out; mode int8 "
+            "takes integers by integer_io=True."
+        )
+    taken = [x.name for x in job.model.inputs if _is_float(x)]
+    whole = all(_are_pixels(job.samples[name]) for name in taken)
+    if formats and not (taken and whole):
+        inputs = {x.name: x.dtype for x in job.model.inputs}
+        raise UsageError(
+            "Pixels are for models that take floats, whose samples are whole "
+            f"numbers from 0 to 255. Received: inputs {inputs}. Pass such "
+            "samples and build the model with rescale=1/255, or leave "
+            "pixels out."
+        )
+
+
+def _is_float(x: keras.KerasTensor) -> bool:
+    return keras.backend.is_float_dtype(x.dtype)
+
+
+def _are_pixels(array: np.ndarray) -> bool:
+    return bool(((array >= 0) & (array <= 255) & (array % 1 == 0)).all())

@@ -41,6 +41,7 @@ def write_litert(
     integer_io: bool = False,
     files: Mapping[str, str] | None = None,
     free: Sequence[str] = (),
+    pixels: bool = False,
 ) -> None:
     """Converts a float32 model to a .tflite file, unverified.
 
@@ -60,6 +61,7 @@ def write_litert(
         integer_io: of `int8`: its inputs and outputs are integers, too.
         files: texts by name, to travel with the model.
         free: what is left free all the same, among `FREE`.
+        pixels: whether floats that the model takes are given as uint8.
 
     Raises:
         GateError: it does not convert, not in time, or not to builtin ops
@@ -68,7 +70,7 @@ def write_litert(
     """
     saved_model = file.with_suffix(".saved_model")
     with _for_mode(model, mode):
-        (signature,) = model_signatures(model)
+        (signature,) = model_signatures(model, pixels=pixels)
         write_saved_model([fixed(signature, samples, free)], saved_model)
     rows = _written(representative, file.with_suffix(".npz"))
     converted = _CONVERTED_AS.get(mode, mode)

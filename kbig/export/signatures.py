@@ -1,5 +1,6 @@
 """What an exported model takes and gives: named tensors, in and out."""
 
+import dataclasses
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -26,6 +27,7 @@ def model_signatures(
     pairs: bool = False,
     check_ids: bool = False,
     keep_nan: bool = False,
+    pixels: bool = False,
 ) -> tuple[Signature, ...]:
     """Returns the signatures of a model, the one that clients use first.
 
@@ -55,6 +57,7 @@ def model_signatures(
             numbers of rows, are refused. No converter needs such checks.
         keep_nan: whether the outputs of a row with NaN are NaN, whatever the
             kernels make of it.
+        pixels: whether floats that the model takes are given as uint8.
 
     Returns:
         A tuple of `Signature`.
@@ -65,6 +68,8 @@ def model_signatures(
     check_class_names(model, class_names)
 
     def predict(**inputs):
+        if pixels:
+            inputs = {x.name: _floats(x, inputs[x.name]) for x in model.inputs}
         outputs = call_by_name(model, inputs)
         if keep_nan:
             outputs = nan_where_nan(inputs, outputs)
@@ -72,10 +77,17 @@ def model_signatures(
 
     axes = 1 if tokenizer is None else 2
     checked = with_checked_ids(predict, model, axes) if check_ids else predict
-    own = {x.name: _spec(x) for x in model.inputs}
+    own = {x.name: _spec(x, pixels) for x in model.inputs}
     if tokenizer is None:
         first = Signature("serving_default", own, checked)
-        others = served_signatures(first, model, class_names, task)
+        # Features of tf.Examples are floats, or integers of eight bytes each.
+        in_floats = {x.name: _spec(x, False) for x in model.inputs}
+        others = served_signatures(
+            dataclasses.replace(first, inputs=in_floats),
+            model,
+            class_names,
+            task,
+        )
         return (first, *others)
 
     tokenwise = len(model.outputs[0].shape) == 3
@@ -154,8 +166,14 @@ def output_names(model: keras.Model) -> list[str]:
     return [x._keras_history.operation.name for x in model.outputs]
 
 
-def _spec(x: keras.KerasTensor) -> tf.TensorSpec:
-    return tf.TensorSpec((None, *x.shape[1:]), x.dtype, name=x.name)
+def _spec(x: keras.KerasTensor, pixels: bool) -> tf.TensorSpec:
+    are_pixels = pixels and tf.as_dtype(x.dtype).is_floating
+    dtype = tf.uint8 if are_pixels else x.dtype
+    return tf.TensorSpec((None, *x.shape[1:]), dtype, name=x.name)
+
+
+def _floats(x: keras.KerasTensor, given: tf.Tensor) -> tf.Tensor:
+    return tf.cast(given, x.dtype)
 
 
 def _decisions(outputs, class_names, task) -> dict[str, tf.Tensor]:

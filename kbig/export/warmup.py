@@ -62,11 +62,18 @@ def write_warmup(
             feeds = feeds_of(signature.name, signature.inputs, samples)
             available = len(next(iter(feeds.values())))
             for rows in sorted({min(n, available) for n in ROWS}):
-                batch = {key: value[:rows] for key, value in feeds.items()}
+                batch = {
+                    key: _taken(value[:rows], signature.inputs[key].dtype)
+                    for key, value in feeds.items()
+                }
                 log = _LOGS[signature.method](batch)
                 _request_of(log).model_spec.name = name
                 _request_of(log).model_spec.signature_name = signature.name
                 writer.write(log.SerializeToString())
+
+
+def _taken(value: np.ndarray, dtype: tf.DType) -> np.ndarray:
+    return value.astype("uint8") if dtype == tf.uint8 else value
 
 
 def _request_of(log):

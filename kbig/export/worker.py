@@ -45,8 +45,13 @@ class SavedModelRunner:
 
     def call(self, signature: str, feeds: dict) -> dict:
         """Runs a batch."""
-        tensors = {k: self._constant(v) for k, v in feeds.items()}
-        outputs = self._functions[signature](**tensors)
+        function = self._functions[signature]
+        specs = function.structured_input_signature[1]
+        tensors = {
+            k: self._constant(_as_pixels(v, specs[k].dtype.as_numpy_dtype))
+            for k, v in feeds.items()
+        }
+        outputs = function(**tensors)
         return {name: value.numpy() for name, value in outputs.items()}
 
 
@@ -103,7 +108,10 @@ class LiteRTRunner:
         runner = self._runners[signature]
         rows = len(next(iter(feeds.values())))
         given, taken = runner.get_input_details(), runner.get_output_details()
-        feeds = {k: _rounded(v, given[k]) for k, v in feeds.items()}
+        feeds = {
+            k: _as_pixels(_rounded(v, given[k]), given[k]["dtype"])
+            for k, v in feeds.items()
+        }
         free = all(given[k]["shape_signature"][0] == -1 for k in feeds)
         step = rows if free else 1
         outputs = [
@@ -114,6 +122,14 @@ class LiteRTRunner:
             k: np.concatenate([o[k] for o in outputs]) for k in outputs[0]
         }
         return {k: _as_floats(v, taken[k]) for k, v in joined.items()}
+
+
+def _as_pixels(array: np.ndarray, dtype) -> np.ndarray:
+    """Floats that are pixels, for what takes bytes."""
+    if dtype != np.uint8 or array.dtype.kind != "f":
+        return array
+    pixels = array.astype(np.uint8)
+    return pixels if np.array_equal(pixels, array) else array
 
 
 def _rounded(array: np.ndarray, details: dict) -> np.ndarray:
