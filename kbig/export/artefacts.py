@@ -52,9 +52,10 @@ def artefacts(
             default.
         labels: of the samples, see `kbig.export.verify`.
         tokenizer: a KerasHub tokenizer; clients of the SavedModel then send
-            strings.
+            strings, and LiteRT files carry `vocab.txt`.
         sequence_length: length of the rows that the tokenizer fills.
-        class_names: adds `probabilities` and `label` to the SavedModel.
+        class_names: adds `probabilities` and `label` to the SavedModel, and
+            `labels.txt` to LiteRT files.
         task: "classification", "multilabel", "regression" or "tags": what
             the first output means. By default the dtype of the labels tells.
         about: what else `assets.extra/kbig.json` of a SavedModel records,

@@ -67,8 +67,10 @@ def litert(
             too: callers round by the scales in the file.
         latency: in mode `int8`, also measure latencies beside a float32 and a
             dynamic int8 file of the same model, which takes a minute.
-        files: texts by name, as labels.txt and vocab.txt, that travel in the
-            file: a zip behind the model.
+        files: texts by name that travel in the file: a zip behind the model.
+            Its TFLite metadata tell libraries of tasks, as MediaPipe's, to
+            name classes by `labels.txt` and to cut texts, in lower case, by
+            `vocab.txt`.
         free: "batch", "length" or both, to be as long as what is given: a
             short text then takes as much less time. Callers resize the
             inputs, which a signature runner does by itself.

@@ -14,6 +14,9 @@ from kbig.errors import UsageError
 from kbig.export.litert import FREE
 from kbig.export.litert import INTEGER_MODES
 from kbig.export.litert import write_litert
+from kbig.export.litert_metadata import LABELS
+from kbig.export.litert_metadata import VOCABULARY
+from kbig.export.litert_metadata import add_metadata
 from kbig.export.onnx import ONNX_MODES
 from kbig.export.onnx import OPSETS
 from kbig.export.onnx import write_onnx
@@ -102,13 +105,31 @@ def litert_writer(mode: str, file_name: str = "") -> Callable:
             job.samples,
             job.representative,
             job.integer_io,
-            job.files,
             job.free,
             job.pixels,
         )
+        texts, lowercase = _texts(job), _lowers_case(job.tokenizer)
+        add_metadata(file, job.name, job.samples, texts, lowercase)
         return file
 
     return write
+
+
+def _texts(job: Job) -> dict[str, str]:
+    """What travels in a LiteRT file: what it needs, and what was given."""
+    lines = {
+        LABELS: [" ".join(x.splitlines()) for x in job.class_names],
+        VOCABULARY: job.tokenizer.get_vocabulary() if job.tokenizer else (),
+    }
+    texts = {name: "\n".join(x) + "\n" for name, x in lines.items() if x}
+    return {**texts, **(job.files or {})}
+
+
+def _lowers_case(tokenizer) -> bool:
+    """Whether a tokenizer folds the case; what `files` alone are of does."""
+    # KerasHub's own have only the one, those of kbig both.
+    own = getattr(tokenizer, "lowercase", tokenizer is None)
+    return getattr(tokenizer, "lowers_case", own)
 
 
 def onnx_writer(
@@ -148,6 +169,13 @@ def _check_mode(job: Job, mode: str) -> None:
             f"Received: a {'quantized' if quantized else 'float'} model "
             f"{'and' if given else 'without'} representative rows. Pass the "
             "float model with representative=rows."
+        )
+    taken = [x.name for x in job.model.inputs if not _is_float(x)]
+    if mode == "int16" and taken:
+        raise UsageError(
+            "The converter knows int16 only of models that take floats. "
+            f"Received: inputs of integers, {', '.join(taken)}. Take mode "
+            "int8 or dynamic."
         )
     if mode != "int8" and job.integer_io:
         raise UsageError(

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import pathlib
-import zipfile
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -39,7 +38,6 @@ def write_litert(
     samples: Mapping[str, np.ndarray],
     representative: Mapping[str, np.ndarray] | None = None,
     integer_io: bool = False,
-    files: Mapping[str, str] | None = None,
     free: Sequence[str] = (),
     pixels: bool = False,
 ) -> None:
@@ -59,7 +57,6 @@ def write_litert(
         representative: likewise, from which the ranges of a float model are
             read for integers; a quantized one has its own.
         integer_io: of `int8`: its inputs and outputs are integers, too.
-        files: texts by name, to travel with the model.
         free: what is left free all the same, among `FREE`.
         pixels: whether floats that the model takes are given as uint8.
 
@@ -86,7 +83,6 @@ def write_litert(
             f"does not have: {', '.join(foreign)}. Replace the layers that "
             "make them, or export a SavedModel."
         )
-    _append(file, files or {})
 
 
 def write_reference(
@@ -137,15 +133,6 @@ def _round_weights(file: pathlib.Path) -> None:
             "in float. Use mode float32."
         )
     file.write_bytes(content)
-
-
-def _append(file: pathlib.Path, files: Mapping[str, str]) -> None:
-    """As a zip behind the model, which interpreters do not look at."""
-    if not files:
-        return
-    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
 
 
 def _ends_in_float(model: keras.Model) -> bool:

@@ -52,7 +52,8 @@ def convert(script: pathlib.Path, arguments: Iterable, name: str) -> None:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise GateError(
             f"{name} does not convert (exit status {done.returncode}): "
-            f"{lines[-1] if lines else 'no message'}"
+            f"{lines[-1] if lines else 'no message'}. Take another mode or "
+            "format."
         )
 
 

@@ -13,12 +13,12 @@ from kbig.inspection.description import Description
 from kbig.inspection.description import Signature
 from kbig.inspection.description import Stored
 from kbig.inspection.description import Tensor
+from kbig.inspection.litert_metadata import shown
 from kbig.inspection.litert_schema import DTYPES
 from kbig.inspection.litert_schema import operator_name
 from kbig.inspection.xnnpack import takes
 
 _IDENTIFIER = b"TFL3"
-_METADATA_BYTES = 200
 _ITEM_BYTES = {
     "float32": 4,
     "float16": 2,
@@ -133,7 +133,7 @@ class _Model:
             found["description"] = _text(root.Description())
         for entry in self._each(root.MetadataLength(), root.Metadata):
             data = self._data(root.Buffers(entry.Buffer()))
-            found[_text(entry.Name())] = _shown(data)
+            found |= shown(_text(entry.Name()), bytes(data))
         return found
 
     def _signature(self, found) -> Signature:
@@ -286,14 +286,6 @@ def _arrow(inputs, outputs) -> str:
 
 def _shape(tensor):
     return tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
-
-
-def _shown(data) -> str:
-    data = bytes(data)
-    text = data.rstrip(b"\0").decode("utf-8", "replace")
-    if len(data) <= _METADATA_BYTES and text.isprintable():
-        return text
-    return f"{len(data):,} bytes"
 
 
 def _text(name: bytes | None) -> str:

@@ -42,6 +42,10 @@ def plain():
     return models.mlp((4,), 3)
 
 
+def of_ids():
+    return models.rnn(num_outputs=3, vocabulary_size=9)
+
+
 @pytest.mark.parametrize(
     "make, options, message",
     [
@@ -59,6 +63,15 @@ def plain():
                 "integer_io": True,
             },
             "integer_io=True, mode='int16'",
+        ),
+        (
+            of_ids,
+            {
+                "mode": "int16",
+                "samples": np.ones((4, 5)),
+                "representative": np.ones((4, 5)),
+            },
+            "only of models that take floats",
         ),
         (plain, {"files": {"../labels.txt": ""}}, "'../labels.txt': str"),
         (plain, {"files": {"labels.txt": ("a", "b")}}, "'labels.txt': tuple"),

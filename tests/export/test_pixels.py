@@ -88,7 +88,7 @@ def test_int8_has_a_way_of_its_own(model, tmp_path):
 
 def test_ids_are_no_pixels(tmp_path):
     bert = models.bert_classifier(
-        models.bert({"num_layers": 1, "hidden_dim": 8, "num_heads": 2}, 20), 3
+        models.bert({"num_layers": 1, "hidden_dim": 8, "num_heads": 2}, 100), 3
     )
     with pytest.raises(UsageError, match="models that take floats"):
         export.litert(bert, tmp_path / "m.tflite", samples=BERT, pixels=True)
