@@ -39,6 +39,11 @@ def described(reader: str, path: pathlib.Path) -> Description:
         ) from error
 
 
+def _printable(message: str) -> str:
+    """Parsers may quote what they found."""
+    return "".join(x if x.isprintable() else "?" for x in message)
+
+
 def main() -> None:
     """Reads `argv[2:]` by the reader `argv[1]`."""
     reader, *paths = sys.argv[1:]
@@ -46,7 +51,7 @@ def main() -> None:
         try:
             answer = dataclasses.asdict(described(reader, pathlib.Path(path)))
         except BrokenFileError as error:
-            answer = {"broken": str(error)}
+            answer = {"broken": _printable(str(error))}
         print(json.dumps(answer), flush=True)
 
 
