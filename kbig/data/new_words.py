@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import tokenizers
 
+from kbig.data.vocabulary import bert_normalizer
+
 
 @dataclasses.dataclass(frozen=True)
 class BrokenWords:
@@ -48,10 +50,7 @@ def broken_words(
     found.words, found.pieces  # ("lower",), ((1, 2),)
     ```
     """
-    normalizer = tokenizers.normalizers.BertNormalizer(
-        lowercase=lowercase,
-        strip_accents=lowercase if strip_accents is None else strip_accents,
-    )
+    normalizer = bert_normalizer(lowercase, strip_accents)
     splitter = tokenizers.pre_tokenizers.BertPreTokenizer()
     counts = collections.Counter(
         word

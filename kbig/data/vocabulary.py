@@ -77,10 +77,7 @@ def train_vocabulary(
         )
     if isinstance(texts, Iterator):
         texts = list(texts)
-    normalizer = tokenizers.normalizers.BertNormalizer(
-        lowercase=lowercase,
-        strip_accents=lowercase if strip_accents is None else strip_accents,
-    )
+    normalizer = bert_normalizer(lowercase, strip_accents)
     characters = _alphabet(_counted(texts, normalizer), room)
     if not characters:
         raise UsageError("`texts` must hold text. Received: no characters")
@@ -91,6 +88,19 @@ def train_vocabulary(
     alphabet = sorted(set(tokens) - set(SPECIAL_TOKENS))
     fixed = (*SPECIAL_TOKENS, *alphabet)
     return _train(texts, size, fixed, characters, normalizer)
+
+
+def bert_normalizer(lowercase: bool, strip_accents: bool | None):
+    """What BERT does to a text before it splits words.
+
+    Args:
+        lowercase: whether to lower the case.
+        strip_accents: whether to strip accents; `None` is as `lowercase`.
+    """
+    return tokenizers.normalizers.BertNormalizer(
+        lowercase=lowercase,
+        strip_accents=lowercase if strip_accents is None else strip_accents,
+    )
 
 
 def _train(texts, size, special_tokens, characters, normalizer):

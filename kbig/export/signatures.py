@@ -69,7 +69,9 @@ def model_signatures(
 
     def predict(**inputs):
         if pixels:
-            inputs = {x.name: _floats(x, inputs[x.name]) for x in model.inputs}
+            inputs = {
+                x.name: tf.cast(inputs[x.name], x.dtype) for x in model.inputs
+            }
         outputs = call_by_name(model, inputs)
         if keep_nan:
             outputs = nan_where_nan(inputs, outputs)
@@ -170,10 +172,6 @@ def _spec(x: keras.KerasTensor, pixels: bool) -> tf.TensorSpec:
     are_pixels = pixels and tf.as_dtype(x.dtype).is_floating
     dtype = tf.uint8 if are_pixels else x.dtype
     return tf.TensorSpec((None, *x.shape[1:]), dtype, name=x.name)
-
-
-def _floats(x: keras.KerasTensor, given: tf.Tensor) -> tf.Tensor:
-    return tf.cast(given, x.dtype)
 
 
 def _decisions(outputs, class_names, task) -> dict[str, tf.Tensor]:
