@@ -9,6 +9,7 @@ from typing import Any
 
 import kbig
 from kbig.errors import GateError
+from kbig.export.litert_metadata import texts_of
 from recipes import compression_results
 
 
@@ -191,13 +192,17 @@ def _wanted(material, models):
     rows = material.training.dataset.arrays("train")[0]
     rows = material.training.inputs(rows[: material.config.rows])
     floats = {k: v for k, v in models.items() if k != "quantized"}
-    converted = {"mode": "int8", "representative": rows}
+    run = material.run
+    # What the file that is shipped carries counts in the others, too.
+    texts = {"files": texts_of(run.class_names, run.vocabulary)}
+    converted = {"mode": "int8", "representative": rows, **texts}
+    dynamic = {"mode": "dynamic", **texts}
     for name, model in floats.items():
-        yield f"{name}, float32", model, {"mode": "float32"}
+        yield f"{name}, float32", model, {"mode": "float32", **texts}
     for name, model in floats.items():
         yield f"{name}, post-training int8", model, converted
-    yield "original, dynamic int8", models["original"], {"mode": "dynamic"}
-    trained = {"mode": "int8", "latency": True}
+    yield "original, dynamic int8", models["original"], dynamic
+    trained = {"mode": "int8", "latency": True, **texts}
     yield "quantized, int8", models["quantized"], trained
 
 

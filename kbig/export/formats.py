@@ -14,9 +14,8 @@ from kbig.errors import UsageError
 from kbig.export.litert import FREE
 from kbig.export.litert import INTEGER_MODES
 from kbig.export.litert import write_litert
-from kbig.export.litert_metadata import LABELS
-from kbig.export.litert_metadata import VOCABULARY
 from kbig.export.litert_metadata import add_metadata
+from kbig.export.litert_metadata import texts_of
 from kbig.export.onnx import ONNX_MODES
 from kbig.export.onnx import OPSETS
 from kbig.export.onnx import write_onnx
@@ -117,12 +116,8 @@ def litert_writer(mode: str, file_name: str = "") -> Callable:
 
 def _texts(job: Job) -> dict[str, str]:
     """What travels in a LiteRT file: what it needs, and what was given."""
-    lines = {
-        LABELS: [" ".join(x.splitlines()) for x in job.class_names],
-        VOCABULARY: job.tokenizer.get_vocabulary() if job.tokenizer else (),
-    }
-    texts = {name: "\n".join(x) + "\n" for name, x in lines.items() if x}
-    return {**texts, **(job.files or {})}
+    tokens = job.tokenizer.get_vocabulary() if job.tokenizer else ()
+    return {**texts_of(job.class_names, tokens), **(job.files or {})}
 
 
 def _lowers_case(tokenizer) -> bool:

@@ -9,6 +9,7 @@ import dataclasses
 import pathlib
 import zipfile
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 import flatbuffers
 import numpy as np
@@ -53,6 +54,22 @@ class _Tensor:
     name: str
     dtype: str
     shape: tuple[int, ...]
+
+
+def texts_of(
+    class_names: Sequence[str], vocabulary: Sequence[str]
+) -> dict[str, str]:
+    """The texts that travel in a file of a classifier, of a text model.
+
+    Args:
+        class_names: a line of `labels.txt` each; none is no such file.
+        vocabulary: likewise, of `vocab.txt`.
+    """
+    lines = {
+        LABELS: [" ".join(name.splitlines()) for name in class_names],
+        VOCABULARY: vocabulary,
+    }
+    return {name: "\n".join(x) + "\n" for name, x in lines.items() if x}
 
 
 def add_metadata(

@@ -50,7 +50,7 @@ def check_ranges(model: keras.Model) -> None:
     """Raises a UsageError where what the sample gave is not finite."""
     for layer in model._flatten_layers():
         if isinstance(layer, Range) and layer.spec.fixed is None:
-            bounds = [float(bound) for bound in layer.bounds()]
+            bounds = [np.asarray(bound).tolist() for bound in layer.bounds()]
             if not np.isfinite(bounds).all():
                 raise UsageError(
                     "The model gives numbers that are not finite, so there "

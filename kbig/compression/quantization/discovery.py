@@ -4,8 +4,14 @@ import dataclasses
 
 import tensorflow as tf
 
+from kbig.compression.quantization import activations
 from kbig.compression.quantization.modes import Mode
 from kbig.compression.quantization.ranges import RangeSpec
+
+# Readers that are no layers: one that gives the values on, and an island that
+# would have every channel on its own grid.
+PASSED_ON, BY_CHANNEL = object(), object()
+NO_LAYERS = (None, PASSED_ON, BY_CHANNEL)
 
 
 @dataclasses.dataclass(eq=False)
@@ -15,12 +21,15 @@ class Source:
     Args:
         layer: that computed it.
         spec: of its range.
-        readers: layers, None for one that needs it rounded.
+        readers: layers, None for one that needs it rounded, `PASSED_ON` or
+            `BY_CHANNEL`.
+        channels: of the tensor, where an island reads it so.
     """
 
     layer: object
     spec: RangeSpec
     readers: list
+    channels: int = 0
 
     def allows(self, spec: RangeSpec) -> bool:
         """Whether the range does, or can be made to do, for a reader."""
@@ -84,7 +93,9 @@ class Discovery(Mode):
         """Tells that `y` has the range of `x`."""
         source = getattr(x, "_kbig_source", None)
         if source is not None:
-            source.readers.append(None)
+            if self._active and source.readers[-1:] == [self._active[-1].layer]:
+                source.readers.pop()
+            source.readers.append(PASSED_ON)
             y = y if y is x else tf.identity(y)
             y._kbig_source = source
         return y
@@ -94,6 +105,25 @@ class Discovery(Mode):
         marked = tf.identity(x)
         marked._kbig_source = Source(layer, spec, [None])
         return marked
+
+    def by_channel(self, x):
+        """Tells that an island reads a tensor, a grid for each channel."""
+        source = getattr(x, "_kbig_source", None)
+        if source is None:
+            return x
+        source.readers.append(BY_CHANNEL)
+        source.channels = x.shape[-1]
+        return self.in_float(x)
+
+    def in_float(self, x):
+        """Tells that an island gives a tensor, to another one."""
+        marked = tf.identity(x)
+        marked._kbig_float = True
+        return marked
+
+    def is_in_float(self, x) -> bool:
+        """Whether a tensor comes out of an island as it is."""
+        return getattr(x, "_kbig_float", False)
 
     def bounds(self, layer, name: str, x):
         """The bounds of a tensor's range."""
@@ -115,7 +145,23 @@ class Discovery(Mode):
 
     def sources(self) -> list["Source"]:
         """The tensors that are rounded."""
-        return [x for x in self.found.values() if self._folded(x) is None]
+        kept = [x for x in self.found.values() if self._folded(x) is None]
+        for source in kept:
+            if source.channels and self._can_be_by_channel(source):
+                source.spec = dataclasses.replace(
+                    source.spec, symmetric=True, channels=source.channels
+                )
+        return kept
+
+    def _can_be_by_channel(self, source: "Source") -> bool:
+        """Whether a kernel can be divided by the scales of the channels."""
+        layer = source.layer
+        return (
+            bool(layer.quantization_spec.normalized)
+            and activations.is_linear(layer)
+            and self._calls[id(layer)] <= 1
+            and all(x in (PASSED_ON, BY_CHANNEL) for x in source.readers)
+        )
 
     def folded(self) -> list[tuple]:
         """Layers that are folded, each after the one it is folded into."""
@@ -131,7 +177,7 @@ class Discovery(Mode):
 
 def folded_reader(source: "Source"):
     """The layer that could be folded into the one that computed a tensor."""
-    if len(source.readers) != 1 or source.readers[0] is None:
+    if len(source.readers) != 1 or source.readers[0] in NO_LAYERS:
         return None
     (reader,) = source.readers
     return (

@@ -4,6 +4,8 @@ import tensorflow as tf
 
 # A range narrower than this has no grid in float32.
 SMALLEST_RANGE = 1e-6
+# Bounds of 8 bits around zero with 1 on the grid.
+UNIT = -128 / 127, 1.0
 
 
 def fake_quantize(x: tf.Tensor, low, high, bits: int = 8) -> tf.Tensor:
@@ -34,6 +36,26 @@ def fake_quantize(x: tf.Tensor, low, high, bits: int = 8) -> tf.Tensor:
         tf.cast(x, tf.float32), low, high, num_bits=bits
     )
     return tf.cast(rounded, x.dtype)
+
+
+def fake_quantize_channels(x: tf.Tensor, largest) -> tf.Tensor:
+    """Rounds to 255 values around zero, each channel to its own.
+
+    Args:
+        x: `(..., channels)`, float.
+        largest: `(channels,)`, above 0: magnitudes that the grids end in.
+
+    Returns:
+        A tensor of the shape and dtype of `x`.
+
+    Example:
+    ```python
+    fake_quantize_channels(tf.constant([[0.5, 99.9]]), [127.0, 127.0])
+    # [[0.0, 100.0]]
+    ```
+    """
+    exact = tf.cast(x, tf.float32)
+    return tf.cast(fake_quantize(exact / largest, *UNIT) * largest, x.dtype)
 
 
 def fake_quantize_weight(

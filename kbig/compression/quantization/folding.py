@@ -1,4 +1,7 @@
-"""Batch normalization as the scale and bias of the product before it."""
+"""Scales of channels, multiplied into the product that they follow.
+
+They are those of a batch normalization, or of a range that is of channels.
+"""
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +28,7 @@ def scale_and_shift(normalization) -> tuple[np.ndarray, np.ndarray]:
 
 
 def weight(layer, name: str, value: np.ndarray) -> np.ndarray:
-    """Multiplies a kernel by the scale of what is folded into its layer.
+    """Multiplies a kernel by the scales of what is folded into its layer.
 
     Each channel has a grid of its own, so a kernel on its grid stays on one.
 
@@ -34,10 +37,11 @@ def weight(layer, name: str, value: np.ndarray) -> np.ndarray:
         name: of the weight.
         value: of it.
     """
-    normalization = layer.quantization.normalization
-    if normalization is None or name != layer.quantization_spec.normalized:
+    if name != layer.quantization_spec.normalized:
         return value
-    scale, _ = scale_and_shift(normalization)
+    scale, _ = _folded(layer)
+    if scale is None:
+        return value
     channels = layer.quantization_spec.weights[name](layer)
     kept = {axis % value.ndim for axis in channels}
     shape = [n if a in kept else 1 for a, n in enumerate(value.shape)]
@@ -45,16 +49,40 @@ def weight(layer, name: str, value: np.ndarray) -> np.ndarray:
 
 
 def bias(layer, value):
-    """Joins a bias with the shift of what is folded into its layer.
+    """Joins a bias with what is folded into its layer.
 
     Args:
         layer: quantized.
         value: its bias, or None.
     """
-    normalization = layer.quantization.normalization
-    if normalization is None:
+    scale, shift = _folded(layer)
+    if scale is None or value is shift is None:
         return value
-    scale, shift = scale_and_shift(normalization)
     with tf.init_scope():
         own = 0 if value is None else np.asarray(value)
-    return scale * own + shift
+    return scale * own + (0 if shift is None else shift)
+
+
+def _folded(layer) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """What each channel is multiplied by, and what is added to it."""
+    normalization = layer.quantization.normalization
+    if normalization is not None:
+        return scale_and_shift(normalization)
+    largest = largest_of_channels(layer)
+    return (None if largest is None else 1 / largest), None
+
+
+def largest_of_channels(layer) -> np.ndarray | None:
+    """The magnitudes that the grids of a layer's channels end in.
+
+    Args:
+        layer: quantized.
+
+    Returns:
+        `(channels,)`, None where the channels of its output share a grid.
+    """
+    output = layer.quantization.ranges.get("output")
+    if output is None or not output.spec.channels:
+        return None
+    with tf.init_scope():
+        return np.asarray(output.bounds()[1])

@@ -24,13 +24,18 @@ def _encoder(
     training=None,
     return_attention_scores=False,
 ):
-    """The layer's own steps, its two sums rounded."""
-    x = quantize.inputs(inputs)
+    """The layer's own steps.
+
+    Its sums are computed in float where normalizations are: in trained
+    encoders a few channels of what the feed-forward layer gives are a hundred
+    times larger than the others (Bondarenko et al., 2021,
+    https://arxiv.org/abs/2109.12948), which one grid for all would lose.
+    """
+    first = layer.normalize_first
+    x = quantize.island_input(inputs) if first else quantize.inputs(inputs)
     mask = transformer_layer_utils.merge_padding_and_attention_mask(
         x, padding_mask, attention_mask
     )
-    first = layer.normalize_first
-
     scores = []
 
     def attend(x):
@@ -55,11 +60,17 @@ def _encoder(
         x = layer._feedforward_output_dense(x)
         return layer._feedforward_dropout(x, training=training)
 
+    def summed(name, x, y):
+        if not quantize.islands:
+            return quantize(name, x + y)
+        with quantize.island():
+            return quantize.in_float(x + quantize.by_channel(y))
+
     for name, block, norm in (
         ("attention_sum", attend, layer._self_attention_layer_norm),
         ("feed_forward_sum", feed_forward, layer._feedforward_layer_norm),
     ):
-        x = quantize(name, x + block(x))
+        x = summed(name, x, block(x))
         x = x if first else norm(x)
     return (x, *scores) if scores else x
 

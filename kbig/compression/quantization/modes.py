@@ -82,6 +82,18 @@ class Mode:
         """Tells that `x` has a range of a layer."""
         return x
 
+    def by_channel(self, x):
+        """Tells that each channel of `x` had better have its own range."""
+        return x
+
+    def in_float(self, x):
+        """Tells that an island gives `x`, to another one."""
+        return x
+
+    def is_in_float(self, x) -> bool:
+        """Whether `x` comes out of an island as it is."""
+        return False
+
     def read(self, x) -> None:
         """Tells that a tensor is needed rounded, if it is."""
 
@@ -154,7 +166,7 @@ class Calibration(Training):
             return x
         if spec.fixed is None:
             found.include(x)
-        return fake.fake_quantize(x, *found.bounds())
+        return found.rounded(x)
 
     input = output = tensor
 
@@ -196,7 +208,16 @@ class Export(Mode):
         found = layer.quantization.ranges.get(spec.name)
         if found is None:
             return x
+        if found.spec.channels:
+            x = fake.fake_quantize(x, *fake.UNIT)
+            return self._multiplied_out(layer, x)
         return fake.fake_quantize(x, *_numbers(found.bounds))
+
+    def _multiplied_out(self, layer, x):
+        """What is computed of a kernel divided by scales of channels."""
+        largest = folding.largest_of_channels(layer)
+        with self.island(layer):
+            return x * tf.constant(largest, x.dtype)
 
     def _bounds_of(self, layer, table: str) -> tuple[float, float]:
         """The range of a weight, as integers hold it."""
@@ -226,6 +247,9 @@ class FloatExport(Export):
 
     def tensor(self, layer, spec: RangeSpec, x):
         """As it is."""
+        found = layer.quantization.ranges.get(spec.name)
+        if found is not None and found.spec.channels:
+            return self._multiplied_out(layer, x)
         return x
 
     input = output = tensor

@@ -84,9 +84,10 @@ register_layer(
 
 
 def _layer_normalization(layer, quantize, x):
-    x = quantize.inputs(x)
     if not quantize.islands:
+        x = quantize.inputs(x)
         return quantize.output(_in_integers(layer, quantize, x))
+    x = quantize.island_input(x)
     with quantize.island():
         # Half of it: where the mean has the range of the input, the
         # converter computes it in integers.

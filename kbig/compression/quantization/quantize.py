@@ -77,6 +77,23 @@ class Quantize:
         """Tells that `y`, made of `x`, has its range."""
         return self.mode.same(x, y)
 
+    def by_channel(self, x):
+        """Lets each channel of what a layer has just given have its own range.
+
+        It is for tensors of which a few channels are far larger than all
+        others. Only an island can read it: outside of one it is rounded once
+        more. A tensor that cannot be so is left as it is.
+        """
+        return with_mask_of(x, self.mode.by_channel(x))
+
+    def in_float(self, x):
+        """Tells that `x`, made in an island, is for another island."""
+        return self.mode.in_float(x)
+
+    def island_input(self, x):
+        """What an island is given: rounded, unless another one gives it."""
+        return x if self.mode.is_in_float(x) else self._input(0, x)
+
     def low(self, name: str, x):
         """The lower bound of a range, for what is to lie below all else."""
         return self.mode.bounds(self.layer, f"{self.prefix}{name}", x)[0]

@@ -26,6 +26,8 @@ class RangeSpec:
         table: attribute of the weight whose entries the tensor consists of:
             they are rounded already, and their range is the weight's.
         last: it is what the model gives.
+        channels: entries of the last axis, each with bounds of its own; 0
+            where they share them.
     """
 
     name: str
@@ -35,6 +37,7 @@ class RangeSpec:
     loops: bool = False
     table: str = ""
     last: bool = False
+    channels: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,25 +89,24 @@ class Progress:
 
 
 def extremes(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The smallest and the largest value.
+    """The smallest and the largest value of each column.
 
     Args:
-        x: any shape, float32.
+        x: `(values, columns)`, float32.
     """
-    return tf.reduce_min(x), tf.reduce_max(x)
+    return tf.reduce_min(x, 0), tf.reduce_max(x, 0)
 
 
 def percentiles(x: tf.Tensor, outside: float = 1e-3):
-    """Bounds that leave a share of the values outside on either side.
+    """Bounds that leave a share of each column outside on either side.
 
     Args:
-        x: any shape, float32. Of many values an even sample is taken.
+        x: `(values, columns)`, float32. Of many an even sample is taken.
         outside: the share.
     """
-    values = tf.reshape(x, [-1])
-    stride = tf.maximum(1, tf.size(values) // _SORTED)
-    values = tf.sort(values[::stride])
-    last = tf.cast(tf.size(values) - 1, tf.float32)
+    stride = tf.maximum(1, tf.size(x) // _SORTED)
+    values = tf.sort(x[::stride], 0)
+    last = tf.cast(tf.shape(values)[0] - 1, tf.float32)
     return (
         values[tf.cast(tf.round(outside * last), tf.int32)],
         values[tf.cast(tf.round((1 - outside) * last), tf.int32)],
@@ -137,13 +139,15 @@ class Range(keras.layers.Layer):
         )
         self.spec = spec
         self.observation = observation
-        if spec.fixed is None:
-            self.low, self.high = state_variable("low"), state_variable("high")
+        shape = (spec.channels,) if spec.channels else ()
         self.seen = ()
+        if spec.fixed is None:
+            self.low = state_variable("low", shape)
+            self.high = state_variable("high", shape)
         if spec.fixed is None and spec.loops:
             self.seen = (
-                state_variable("seen_low"),
-                state_variable("seen_high"),
+                state_variable("seen_low", shape),
+                state_variable("seen_high", shape),
             )
         self.built = True
 
@@ -158,10 +162,17 @@ class Range(keras.layers.Layer):
         if progress.training and self.spec.last and self.spec.fixed:
             # A probability that is rounded to 0 has no gradient.
             return x
-        return progress.rounded(fake.fake_quantize(x, *self.bounds()), x)
+        return progress.rounded(self.rounded(x), x)
+
+    def rounded(self, x: tf.Tensor) -> tf.Tensor:
+        """Rounds to the bounds in force."""
+        low, high = self.bounds()
+        if self.spec.channels:
+            return fake.fake_quantize_channels(x, high)
+        return fake.fake_quantize(x, low, high)
 
     def bounds(self) -> tuple:
-        """The bounds in force, as tensors or numbers."""
+        """The bounds in force: numbers or tensors, vectors with channels."""
         if self.spec.fixed is not None:
             return self.spec.fixed
         low = tf.convert_to_tensor(self.low) - self.spec.margin
@@ -211,20 +222,22 @@ class Range(keras.layers.Layer):
 
     def _seen(self, x) -> tuple:
         """Bounds of a batch that hold zero and leave room for a grid."""
-        low, high = OBSERVERS[self.observation.observer][0](x)
+        columns = tf.reshape(x, (-1, self.spec.channels or 1))
+        read, _ = OBSERVERS[self.observation.observer]
+        low, high = (tf.reshape(b, self.low.shape) for b in read(columns))
         low = tf.minimum(low, 0.0)
         high = tf.maximum(high, 0.0)
         return low, tf.maximum(high, low + fake.SMALLEST_RANGE)
 
 
-def state_variable(name: str) -> keras.Variable:
-    """A number that is saved with a model, and not trained.
+def state_variable(name: str, shape: tuple[int, ...] = ()) -> keras.Variable:
+    """Numbers that are saved with a model, and not trained.
 
     Replicas see different batches; what is read is their mean.
     """
     return keras.Variable(
         "zeros",
-        shape=(),
+        shape=shape,
         dtype="float32",
         trainable=False,
         aggregation="mean",

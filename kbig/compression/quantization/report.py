@@ -3,9 +3,11 @@
 import dataclasses
 
 import keras
+import numpy as np
 
 from kbig.compression.quantization.attach import operations
 from kbig.compression.quantization.model import is_quantized
+from kbig.compression.quantization.ranges import Range
 from kbig.errors import UsageError
 from kbig.reporting import Table
 from kbig.reporting.report import Report
@@ -20,12 +22,16 @@ class QuantizedTensor:
         name: its place in the layer.
         low: the smallest number that it holds.
         high: the largest one.
+        step: the distance of neighbours; of several grids, of the coarsest.
+        grids: 1, or one a channel.
     """
 
     layer: str
     name: str
     low: float
     high: float
+    step: float
+    grids: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +53,7 @@ class QuantizationReport(Report):
     def tables(self) -> list[Table]:
         """A row a tensor."""
         rows = [
-            (x.layer, x.name, x.low, x.high, (x.high - x.low) / 255)
+            (x.layer, x.name, x.low, x.high, x.step, x.grids)
             for x in self.tensors
         ]
         note = (
@@ -55,8 +61,20 @@ class QuantizationReport(Report):
             f"{self.folded} normalizations and activations are folded. Left "
             f"in float: {', '.join(self.skipped) or 'none that was asked for'}."
         )
-        columns = ("layer", "tensor", "low", "high", "step")
+        columns = ("layer", "tensor", "low", "high", "step", "grids")
         return [Table("Quantized tensors", columns, rows, note)]
+
+
+def _tensor(layer: str, name: str, held: Range) -> QuantizedTensor:
+    low, high = (np.atleast_1d(bound) for bound in held.bounds())
+    return QuantizedTensor(
+        layer,
+        name,
+        float(low.min()),
+        float(high.max()),
+        float((high - low).max()) / 255,
+        low.size,
+    )
 
 
 def quantization_report(model: keras.Model) -> QuantizationReport:
@@ -90,8 +108,7 @@ def quantization_report(model: keras.Model) -> QuantizationReport:
         if number in plan.skipped or state is None:
             continue
         for spec, held in getattr(state, "ranges", {}).items():
-            low, high = (float(bound) for bound in held.bounds())
-            tensors.append(QuantizedTensor(name, spec, low, high))
+            tensors.append(_tensor(name, spec, held))
     return QuantizationReport(
         tuple(tensors),
         plan.bits,

@@ -31,6 +31,23 @@ def test_weights_are_the_nearest_on_the_grid_of_their_channel(channels, bits):
     np.testing.assert_allclose(got / scale, levels, atol=1e-3)
 
 
+def test_every_channel_of_a_tensor_has_its_own_grid():
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype("float32")
+    x *= [1, 100, 0.01, 1]
+    largest = np.abs(x).max(0) * 0.9
+    x = tf.Variable(x)
+    with tf.GradientTape() as tape:
+        got = fake.fake_quantize_channels(x, largest)
+    expected = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+        x, -largest * 128 / 127, largest
+    )
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    inside = (x <= largest) & (x >= -largest * 128 / 127)
+    np.testing.assert_array_equal(
+        tape.gradient(got, x), tf.cast(inside, tf.float32)
+    )
+
+
 def test_one_channel_is_what_tensorflow_gives():
     weight = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
     largest = np.abs(weight).max(0)

@@ -46,6 +46,25 @@ def test_percentiles_leave_outliers_out():
     np.testing.assert_allclose(bounds(found), expected, atol=0.01)
 
 
+@pytest.mark.parametrize("observer", ["ema", "min_max", "percentile"])
+def test_channels_are_observed_each_by_itself(observer):
+    values = np.random.default_rng(0).normal(size=(3, 40, 5))
+    values = (values * [1, 50, 0.1, 2, 0]).astype("float32")
+    together = Range(
+        RangeSpec("x", symmetric=True, channels=5), Observation(observer, 0.5)
+    )
+    alone = [
+        Range(RangeSpec("x", symmetric=True), Observation(observer, 0.5))
+        for _ in range(5)
+    ]
+    for batch in values:
+        together.apply(tf.constant(batch.reshape(2, 20, 5)), TRAINING)
+        for i, each in enumerate(alone):
+            each.apply(tf.constant(batch[:, i]), TRAINING)
+    expected = np.transpose([bounds(each) for each in alone])
+    np.testing.assert_allclose(together.bounds(), expected, rtol=1e-6)
+
+
 def test_inference_observes_nothing():
     found = Range(RangeSpec("x"), Observation())
     found.include(tf.constant([-1.0, 1.0]))

@@ -76,7 +76,8 @@ def tokens(layer):
 
 
 def encoder(**options):
-    x = keras.Input(SERIES)
+    # Of 4 channels a normalization would make several steps of one.
+    x = keras.Input((*SERIES[:-1], 16))
     layer = keras_hub.layers.TransformerEncoder(8, 2, **options)
     return keras.Model(x, layer(x))
 
