@@ -14,7 +14,6 @@ Files whose length is free are also timed on shorter rows.
 import argparse
 import contextlib
 import pathlib
-import random
 import statistics
 import tempfile
 
@@ -22,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 import kbig
+from kbig.export.latencies import in_turns
 from kbig.export.runtime import KerasReference
 from kbig.export.runtime import artefact_process
 from kbig.runs import Run
@@ -153,16 +153,8 @@ def show(title, columns, rows) -> None:
 
 def latencies(processes, rounds) -> dict[str, list[float]]:
     """Seconds of one call of each, a number a round, in turns."""
-    for process in processes.values():
-        process.time(3)
-    seconds = {name: [] for name in processes}
-    order = list(processes)
-    shuffled = random.Random(0)
-    for _ in range(rounds):
-        shuffled.shuffle(order)
-        for name in order:
-            seconds[name].append(statistics.median(processes[name].time(3)))
-    return seconds
+    seconds = in_turns(list(processes.values()), rounds)
+    return dict(zip(processes, seconds))
 
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ class Run:
         directory: str | os.PathLike,
         name: str,
         metrics: Mapping | None = None,
-        tokenizer_ops: str = "text",
+        **options,
     ) -> export.VerifyReport:
         """Exports the model, verified on the rows that were kept.
 
@@ -248,7 +248,8 @@ class Run:
             name: begins the names of files.
             metrics: for the record in a SavedModel; by default those that
                 the run has written.
-            tokenizer_ops: as of `kbig.export.artefacts`.
+            **options: `tokenizer_ops`, `free`, `pixels` and `latencies` as
+                of `kbig.export.artefacts`.
 
         Returns:
             What was measured.
@@ -269,7 +270,7 @@ class Run:
             class_names=self.class_names,
             task=self.config.get("task") or None,
             about=self._about(metrics),
-            tokenizer_ops=tokenizer_ops,
+            **options,
         )
 
     def _about(self, metrics: Mapping | None) -> dict:

@@ -37,6 +37,17 @@ class Config(RecipeConfig):
         "TensorFlow's own, for any server",
         ("text", "core"),
     )
+    free: tuple[str, ...] = option(
+        (),
+        "what LiteRT files leave free; short texts then take less time",
+        ("batch", "length"),
+    )
+    pixels: bool = option(
+        False, "artefacts take bytes of pixels where the model takes floats"
+    )
+    latencies: bool = option(
+        False, "also measure 1 and 2 threads, and 1 and 32 rows in a call"
+    )
 
 
 def run(config: Config) -> common.Outcome:
@@ -64,6 +75,9 @@ def run(config: Config) -> common.Outcome:
             _root(config, run),
             config.name,
             tokenizer_ops=config.tokenizer_ops,
+            free=config.free,
+            pixels=config.pixels,
+            latencies=config.latencies,
         ),
     )
 

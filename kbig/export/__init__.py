@@ -10,6 +10,8 @@ from kbig.export.formats import ONNX_MODES
 from kbig.export.hugging_face import HuggingFaceReport
 from kbig.export.hugging_face import hugging_face
 from kbig.export.integer_report import IntegerReport
+from kbig.export.latencies import LatenciesReport
+from kbig.export.latencies import latencies
 from kbig.export.latency import LatencyReport
 from kbig.export.latency import latency_ratio
 from kbig.export.litert_flops import litert_flops
@@ -30,6 +32,7 @@ __all__ = [
     "HuggingFaceReport",
     "InspectionReport",
     "IntegerReport",
+    "LatenciesReport",
     "LatencyReport",
     "Signature",
     "VerifyReport",
@@ -37,6 +40,7 @@ __all__ = [
     "float32_twin",
     "hugging_face",
     "inspect",
+    "latencies",
     "latency_ratio",
     "litert",
     "litert_flops",

@@ -10,6 +10,7 @@ import keras
 
 from kbig.export.formats import FORMATS
 from kbig.export.formats import check_formats
+from kbig.export.formats import check_free
 from kbig.export.formats import check_pixels
 from kbig.export.publish import job_of
 from kbig.export.publish import publish_proved
@@ -31,7 +32,9 @@ def artefacts(
     task: str | None = None,
     about: Mapping | None = None,
     tokenizer_ops: str = "text",
+    free: Sequence[str] = (),
     pixels: bool = False,
+    latencies: bool = False,
 ) -> VerifyReport:
     """Writes artefacts under their final names once all of them are proved.
 
@@ -64,8 +67,12 @@ def artefacts(
             tensorflow-text, which a server must link. "core": it has only
             TensorFlow's own, for any server, and takes two to three times as
             long over a text.
+        free: "batch", "length" or both, of LiteRT files, see
+            `kbig.export.litert`; those for servers have both free anyway.
         pixels: what is written takes uint8 where the model takes floats, see
             `kbig.export.litert`.
+        latencies: also measure all of them by threads and rows, see
+            `kbig.export.verify`.
 
     Returns:
         What was measured, with the final paths.
@@ -96,7 +103,15 @@ def artefacts(
         tokenizer_ops,
     )
     check_pixels(job, formats if pixels else ())
-    job = dataclasses.replace(job, about=dict(about or {}), pixels=pixels)
+    for key in formats:
+        check_free(job.model, key.removeprefix("litert-"), free)
+    job = dataclasses.replace(
+        job,
+        about=dict(about or {}),
+        free=tuple(free),
+        pixels=pixels,
+        latencies=latencies,
+    )
     chosen = [FORMATS[key] for key in formats]
     return publish_proved(job, chosen, pathlib.Path(directory), labels)
 
@@ -110,8 +125,8 @@ def saved_model(
         model: a built model.
         directory: the base path of one served model.
         **options: `samples`, `labels`, `tokenizer`, `sequence_length`,
-            `class_names`, `task`, `name`, `about`, `tokenizer_ops` and
-            `pixels` as in `kbig.export.artefacts`.
+            `class_names`, `task`, `name`, `about`, `tokenizer_ops`, `pixels`
+            and `latencies` as in `kbig.export.artefacts`.
 
     Returns:
         The report of the artefact; `report.path` is its folder.

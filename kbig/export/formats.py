@@ -46,6 +46,7 @@ class Job:
     files: Mapping[str, str] | None = None
     free: Sequence[str] = ()
     pixels: bool = False
+    latencies: bool = False
     about: Mapping = dataclasses.field(default_factory=dict)
 
 

@@ -59,6 +59,11 @@ def kind_of(path: pathlib.Path) -> Kind:
     )
 
 
+def name_of(path: pathlib.Path) -> str:
+    """The last part of the path, `saved_model` for a version."""
+    return "saved_model" if kind_of(path) is _SAVED_MODEL else path.name
+
+
 def weights_of(path: pathlib.Path) -> str:
     """Tells what the weights of an artefact are stored as.
 

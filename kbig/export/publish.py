@@ -1,5 +1,7 @@
 """The one way to a final name: written aside, verified, renamed."""
 
+import dataclasses
+
 from kbig.data.core_tokens import CoreTokens
 from kbig.errors import GateError
 from kbig.errors import UsageError
@@ -46,7 +48,8 @@ def publish_proved(job, formats, directory, labels) -> VerifyReport:
         staged = [format.write(job, aside) for format in formats]
         report = _verified(job, staged, job.samples, labels)
         if "length" in job.free:
-            _verified(job, staged, _shorter(job), None)
+            untimed = dataclasses.replace(job, latencies=False)
+            _verified(untimed, staged, _shorter(job), None)
         paths = [
             format.publish(path, directory)
             for format, path in zip(formats, staged)
@@ -62,6 +65,7 @@ def _verified(job, staged, samples, labels) -> VerifyReport:
         labels=labels,
         class_names=job.class_names,
         task=job.task,
+        latencies=job.latencies,
     )
     _require_passed(report)
     return report

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 from kbig.export.integer_report import IntegerReport
+from kbig.export.latencies import LatenciesReport
 from kbig.reporting import Bytes
 from kbig.reporting import Percent
 from kbig.reporting import Ratio
@@ -102,6 +103,9 @@ class VerifyReport(Report):
         metric_name: "accuracy" or "mean abs. error"; None without labels.
         keras_metric: of the model, over the same samples.
         keras_latency_seconds: median for one row, on the CPU.
+        load_average: of the machine, over the minute in which latencies were
+            measured.
+        latencies: by threads and rows, where they were asked for.
         notes: one sentence for each thing that was left out, and why.
     """
 
@@ -111,6 +115,8 @@ class VerifyReport(Report):
     metric_name: str | None
     keras_metric: float | None
     keras_latency_seconds: float
+    load_average: float = float("nan")
+    latencies: LatenciesReport | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -154,10 +160,12 @@ class VerifyReport(Report):
             "of the model's output. Latency: one row of the model's own "
             "inputs (tokens, not text), median, measured in turns on the CPU; "
             f"artefacts with {self.threads} threads, the Keras model with "
-            "TensorFlow's setting in its process."
+            "TensorFlow's setting in its process. Load average: "
+            f"{self.load_average:.2f}."
         )
         notes = " ".join((note, *self.notes))
-        return [Table("Artefacts", columns, rows, notes)]
+        found = [Table("Artefacts", columns, rows, notes)]
+        return found + (self.latencies.tables() if self.latencies else [])
 
 
 def _row(artefact: ArtefactReport, metric_kind) -> list:

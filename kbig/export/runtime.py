@@ -53,12 +53,12 @@ class KerasReference:
             ) from error
         return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
-    def time(self, calls: int) -> list[float]:
-        """Seconds of single-row calls."""
+    def time(self, calls: int, rows: int = 1) -> list[float]:
+        """Seconds of calls."""
         seconds = []
         for _ in range(calls):
             start = time.perf_counter()
-            self._call(0, 1)
+            self._call(0, rows)
             seconds.append(time.perf_counter() - start)
         return seconds
 
@@ -113,9 +113,23 @@ class ArtefactProcess:
                 outputs[signature][name] = arrays[key]
         return outputs
 
-    def time(self, calls: int) -> list[float]:
-        """Seconds of single-row calls."""
-        return self._request(time=calls, signature=self._timed)["seconds"]
+    def prepare(self, samples: dict[str, np.ndarray]) -> None:
+        """Gives the rows that are timed, where not all are run."""
+        source = self._scratch / "timed.npz"
+        np.savez(source, **{k: _storable(v) for k, v in samples.items()})
+        answer = self._request(prepare=str(source), signature=self._timed)
+        if answer["missing"]:
+            raise UsageError(
+                f"Samples must have what {self.path.name} takes: "
+                f"{', '.join(answer['missing'])} are missing. Received: the "
+                f"keys {sorted(samples)}."
+            )
+
+    def time(self, calls: int, rows: int = 1) -> list[float]:
+        """Seconds of calls."""
+        return self._request(time=calls, rows=rows, signature=self._timed)[
+            "seconds"
+        ]
 
     def _request(self, **request):
         with contextlib.suppress(BrokenPipeError):

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import random
 import statistics
 import zlib
 from collections.abc import Callable
@@ -21,6 +20,10 @@ from kbig.export.decisions import decision_faults
 from kbig.export.decisions import task_of
 from kbig.export.kinds import kind_of
 from kbig.export.kinds import weights_of
+from kbig.export.latencies import ROUNDS
+from kbig.export.latencies import in_turns
+from kbig.export.latencies import latencies as measured_latencies
+from kbig.export.latencies import load_average
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
 from kbig.export.runtime import ArtefactProcess
@@ -36,8 +39,6 @@ from kbig.export.signatures import check_class_names
 from kbig.export.signatures import output_names
 from kbig.export.twin import float32_twin
 
-_TIMING_ROUNDS = 12
-
 
 def verify(
     model: keras.Model,
@@ -48,6 +49,8 @@ def verify(
     threads: int | None = None,
     class_names: Sequence[str] = (),
     task: str | None = None,
+    latencies: bool = False,
+    baseline: str | os.PathLike | None = None,
 ) -> VerifyReport:
     """Runs artefacts outside Keras and compares them with the model.
 
@@ -73,6 +76,10 @@ def verify(
         task: "classification", "multilabel", "regression" or "tags"; by
             default the dtype of the labels tells. Of tags only those of
             tokens are compared, where the samples have a `padding_mask`.
+        latencies: also measure all of them with 1 and 2 threads and 1 and 32
+            rows in a call, see `kbig.export.latencies`; it takes as long as
+            loading all of them twice, and some seconds.
+        baseline: of these, one of the artefacts; by default the first.
 
     Returns:
         A report. It does not raise when a gate fails: see `passed`.
@@ -120,7 +127,13 @@ def verify(
             }
             for process in processes
         ]
-        keras_seconds, *seconds = _latencies([reference, *processes])
+        keras_seconds, *seconds = map(
+            statistics.median, in_turns([reference, *processes], ROUNDS)
+        )
+    detailed = None
+    if latencies:
+        own = {name: samples[name] for name in own_inputs}
+        detailed = measured_latencies(paths, own, baseline=baseline)
     return VerifyReport(
         artefacts=tuple(
             _artefact_report(
@@ -136,6 +149,8 @@ def verify(
         metric_name=None if labels is None else meaning.metric_name,
         keras_metric=_metric(_first(expected), labels, meaning),
         keras_latency_seconds=keras_seconds,
+        load_average=load_average(),
+        latencies=detailed,
     )
 
 
@@ -270,25 +285,6 @@ def _logits(outputs, expected) -> np.ndarray:
 
 def _first(mapping):
     return next(iter(mapping.values()))
-
-
-def _latencies(participants) -> list[float]:
-    """Median seconds of one call each, taken in turns in random order."""
-    calls = [_calls_a_round(p) for p in participants]
-    seconds = [[] for _ in participants]
-    order = list(range(len(participants)))
-    shuffled = random.Random(0)
-    for _ in range(_TIMING_ROUNDS):
-        shuffled.shuffle(order)
-        for i in order:
-            seconds[i] += participants[i].time(calls[i])
-    return [statistics.median(s) for s in seconds]
-
-
-def _calls_a_round(participant, round_seconds=0.02, most=20) -> int:
-    participant.time(1)  # The first call compiles or allocates.
-    (seconds,) = participant.time(1)
-    return min(most, max(1, round(round_seconds / seconds)))
 
 
 def _sizes(path: pathlib.Path) -> tuple[int, int]:

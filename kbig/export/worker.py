@@ -5,7 +5,8 @@ ends only this process. Requests are JSON lines on stdin:
 
     {"run": "in.npz", "out": "out.npz"}   every signature, once `in` has all,
                                           as `<signature>/<input>` or `<input>`
-    {"time": 10, "signature": "ids"}      seconds of ten calls with one row
+    {"prepare": "in.npz", "signature": "ids"}   keeps rows to be timed with
+    {"time": 10, "rows": 1, "signature": "ids"}      seconds of ten calls
 
 Answers are JSON lines on what was stdout at the start.
 """
@@ -208,7 +209,7 @@ class Server:
         outputs = {}
         for signature in () if untried else inputs:
             own = feeds[signature]
-            self._rows[signature] = {k: v[:1] for k, v in own.items()}
+            self._rows[signature] = own
             for name, value in self._in_batches(signature, own).items():
                 outputs[f"{signature}/{name}"] = _storable(value)
         np.savez(target, **outputs)
@@ -224,12 +225,21 @@ class Server:
         ]
         return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
-    def time(self, calls: int, signature: str) -> dict:
-        """Times single-row calls of a signature that ran before."""
+    def prepare(self, source: str, signature: str) -> dict:
+        """Keeps rows for one signature, which need not be run."""
+        with np.load(source) as arrays:
+            samples = {name: _loaded(arrays[name]) for name in arrays.files}
+        names = self._runner.inputs[signature]
+        self._rows[signature] = _feeds(signature, names, samples)
+        return {"missing": sorted({*names} - {*self._rows[signature]})}
+
+    def time(self, calls: int, rows: int, signature: str) -> dict:
+        """Times calls of a signature with the first of the rows it has had."""
+        feeds = {k: v[:rows] for k, v in self._rows[signature].items()}
         seconds = []
         for _ in range(calls):
             start = time.perf_counter()
-            self._runner.call(signature, self._rows[signature])
+            self._runner.call(signature, feeds)
             seconds.append(time.perf_counter() - start)
         return {"seconds": seconds}
 
@@ -278,8 +288,12 @@ def main() -> None:
         request = json.loads(line)
         if "run" in request:
             answer = server.run(request["run"], request["out"])
+        elif "prepare" in request:
+            answer = server.prepare(request["prepare"], request["signature"])
         else:
-            answer = server.time(request["time"], request["signature"])
+            answer = server.time(
+                request["time"], request["rows"], request["signature"]
+            )
         print(json.dumps(answer), file=answers)
 
 

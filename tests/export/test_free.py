@@ -50,6 +50,19 @@ def test_without_it_the_shape_of_the_samples_is_fixed(bert, tmp_path):
     assert {tuple(x["shape_signature"]) for x in details} == {(1, 6)}
 
 
+def test_of_several_formats_the_litert_files_are_free(bert, tmp_path):
+    report = export.artefacts(
+        bert,
+        tmp_path,
+        ["litert-dynamic", "onnx-float32"],
+        samples=BERT,
+        free=("length",),
+    )
+    file = report.artefacts[0].path
+    details = Interpreter(file).get_input_details()
+    assert {tuple(x["shape_signature"]) for x in details} == {(1, -1)}
+
+
 def test_a_file_that_is_wrong_at_another_length_is_not_published(
     bert, tmp_path, monkeypatch
 ):

@@ -65,7 +65,7 @@ def test_the_worker_has_no_gpu_and_times_the_models_own_inputs(play, tmp_path):
     play(ANSWERS)
     with runtime.artefact_process(tmp_path / "m", 1, ["x"]) as process:
         assert process.loaded["gpus"] == "-1"
-        assert process.time(3) == {"time": 3, "signature": "ids"}
+        assert process.time(3, 2) == {"time": 3, "rows": 2, "signature": "ids"}
 
 
 def test_the_converter_has_no_gpu(play, tmp_path):

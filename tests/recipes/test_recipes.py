@@ -137,7 +137,7 @@ def test_text_from_pretraining_to_a_phone(texts, tmp_path):
     exported = recipe(
         "export-model",
         *("--from", tmp_path / "finetune", "--name", "topics"),
-        *("--formats", "savedmodel,litert-dynamic"),
+        *("--formats", "savedmodel,litert-dynamic", "--free", "length"),
         out=tmp_path / "export",
     )
     assert exported["saved_model"]["metric"] == tuned["test_accuracy"]

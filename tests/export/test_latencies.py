@@ -1,0 +1,93 @@
+"""Latencies by threads and rows: scripted, and of real artefacts."""
+
+import keras
+import numpy as np
+import pytest
+
+from kbig import export
+from kbig.errors import UsageError
+
+# The package has a function of the same name.
+from kbig.export.latencies import in_turns
+
+
+class Scripted:
+    """Takes so many seconds a row, and one more in the first round."""
+
+    def __init__(self, log, name, seconds):
+        self.log, self.name, self.seconds = log, name, seconds
+
+    def time(self, calls, rows):
+        self.log.append(self.name)
+        return [self.seconds * rows] * calls
+
+
+def test_turns_are_in_another_order_each_round():
+    log = []
+    participants = [Scripted(log, x, i + 1) for i, x in enumerate("abc")]
+    seconds = in_turns(participants, 8, rows=4)
+    assert seconds == [[4] * 8, [8] * 8, [12] * 8]
+    rounds = ["".join(log[i : i + 3]) for i in range(6, len(log), 3)]
+    assert {"".join(sorted(x)) for x in rounds} == {"abc"}
+    assert len(set(rounds)) > 2
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Two widths, one of them as a SavedModel and in ONNX, too."""
+    folder = tmp_path_factory.mktemp("latencies")
+    paths = []
+    for width in (8, 512):
+        inputs = keras.Input((width,), name="x")
+        hidden = keras.layers.Dense(width, "relu")(inputs)
+        model = keras.Model(inputs, keras.layers.Dense(width)(hidden))
+        paths.append(folder / f"{width}.tflite")
+        export.litert(model, paths[-1], free=("batch",))
+    paths.append(folder / "512.onnx")
+    export.onnx(model, paths[-1])
+    return model, paths
+
+
+def test_every_artefact_at_every_setting(files):
+    model, paths = files
+    x = np.random.default_rng(0).normal(size=(5, 512)).astype("float32")
+    report = export.verify(
+        model, paths[1:], x, latencies=True, baseline=paths[2]
+    )
+    found = report.latencies
+    assert [(x.threads, x.rows, x.artefact) for x in found.latencies] == [
+        (threads, rows, name)
+        for threads in (1, 2)
+        for rows in (1, 32)
+        for name in ("512.tflite", "512.onnx")
+    ]
+    for each in found.latencies:
+        assert each.seconds > 0
+        assert (each.ratio == 1) == (each.artefact == "512.onnx")
+    assert found.baseline == "512.onnx"
+    shown = str(report)
+    assert "Ratios are to 512.onnx" in shown and "Load average" in shown
+    assert report.to_dict()["latencies"]["latencies"][0]["rows"] == 1
+
+
+def test_rows_and_width_take_their_time(files, tmp_path):
+    _, paths = files
+    samples = {"x": np.zeros((1, 512), "float32")}
+    report = export.latencies(
+        paths[1:], samples, threads=[1], rows=[1, 256], rounds=4
+    )
+    (alone, _), (many, _) = report.latencies[:2], report.latencies[2:]
+    assert many.seconds > 4 * alone.seconds
+
+
+def test_settings_that_cannot_be_measured(files):
+    _, paths = files
+    samples = {"x": np.zeros((1, 512), "float32")}
+    with pytest.raises(UsageError, match="must be artefacts"):
+        export.latencies([], samples)
+    with pytest.raises(UsageError, match="one of the artefacts.*missing"):
+        export.latencies(paths[1:], samples, baseline="missing.tflite")
+    with pytest.raises(UsageError, match="rows"):
+        export.latencies(paths[1:], samples, rows=[0])
+    with pytest.raises(UsageError, match="x are missing"):
+        export.latencies(paths[1:], {"y": samples["x"]})
