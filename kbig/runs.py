@@ -248,8 +248,8 @@ class Run:
             name: begins the names of files.
             metrics: for the record in a SavedModel; by default those that
                 the run has written.
-            **options: `tokenizer_ops`, `free`, `pixels` and `latencies` as
-                of `kbig.export.artefacts`.
+            **options: `tokenizer_ops`, `free`, `lengths`, `pixels` and
+                `latencies` as of `kbig.export.artefacts`.
 
         Returns:
             What was measured.

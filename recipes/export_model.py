@@ -42,6 +42,9 @@ class Config(RecipeConfig):
         "what LiteRT files leave free; short texts then take less time",
         ("batch", "length"),
     )
+    lengths: tuple[int, ...] = option(
+        (), "further signatures of LiteRT files, for rows of so many tokens"
+    )
     pixels: bool = option(
         False, "artefacts take bytes of pixels where the model takes floats"
     )
@@ -76,6 +79,7 @@ def run(config: Config) -> common.Outcome:
             config.name,
             tokenizer_ops=config.tokenizer_ops,
             free=config.free,
+            lengths=config.lengths,
             pixels=config.pixels,
             latencies=config.latencies,
         ),

@@ -12,6 +12,7 @@ from kbig.export.formats import FORMATS
 from kbig.export.formats import check_formats
 from kbig.export.formats import check_free
 from kbig.export.formats import check_pixels
+from kbig.export.lengths import check_lengths
 from kbig.export.publish import job_of
 from kbig.export.publish import publish_proved
 from kbig.export.report import ArtefactReport
@@ -33,6 +34,7 @@ def artefacts(
     about: Mapping | None = None,
     tokenizer_ops: str = "text",
     free: Sequence[str] = (),
+    lengths: Sequence[int] = (),
     pixels: bool = False,
     latencies: bool = False,
 ) -> VerifyReport:
@@ -69,6 +71,7 @@ def artefacts(
             long over a text.
         free: "batch", "length" or both, of LiteRT files, see
             `kbig.export.litert`; those for servers have both free anyway.
+        lengths: of LiteRT files, see `kbig.export.litert`.
         pixels: what is written takes uint8 where the model takes floats, see
             `kbig.export.litert`.
         latencies: also measure all of them by threads and rows, see
@@ -103,12 +106,14 @@ def artefacts(
         tokenizer_ops,
     )
     check_pixels(job, formats if pixels else ())
+    check_lengths(job.model, job.samples, lengths)
     for key in formats:
         check_free(job.model, key.removeprefix("litert-"), free)
     job = dataclasses.replace(
         job,
         about=dict(about or {}),
         free=tuple(free),
+        lengths=tuple(lengths),
         pixels=pixels,
         latencies=latencies,
     )

@@ -10,13 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 
-def convert(saved_model: str, mode: str, representative: str = "") -> bytes:
-    """Converts the default signature of a SavedModel.
+def convert(
+    saved_model: str, mode: str, keys: str, representative: str = ""
+) -> bytes:
+    """Converts signatures of a SavedModel.
 
     Args:
         saved_model: its folder.
         mode: `float32`, `float16`, `dynamic`, `int8`, `int16`, or `int8_io`
             for inputs and outputs of int8, too.
+        keys: names of the signatures, separated by commas.
         representative: an .npz file of arrays by input name, `(rows, ...)`,
             from which the ranges of a float model are read for integers.
 
@@ -24,7 +27,7 @@ def convert(saved_model: str, mode: str, representative: str = "") -> bytes:
         The bytes of the .tflite file.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(
-        saved_model, signature_keys=["serving_default"]
+        saved_model, signature_keys=keys.split(",")
     )
     if mode == "int8_io":
         converter.inference_input_type = tf.int8
@@ -61,7 +64,7 @@ def _rows(file: str):
 
 
 def main() -> None:
-    """Converts `argv[1]` to `argv[2]` in mode `argv[3]`, by rows `argv[4]`."""
+    """Converts `argv[1]` to `argv[2]`; the rest is what `convert` takes."""
     saved_model, file, *options = sys.argv[1:]
     pathlib.Path(file).write_bytes(convert(saved_model, *options))
 

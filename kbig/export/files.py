@@ -16,6 +16,7 @@ from kbig.export.formats import check_pixels
 from kbig.export.formats import litert_writer
 from kbig.export.formats import onnx_writer
 from kbig.export.integer_details import integer_report
+from kbig.export.lengths import check_lengths
 from kbig.export.onnx import ONNX_MODES
 from kbig.export.onnx import OPSETS
 from kbig.export.onnx import check_mode
@@ -40,6 +41,7 @@ def litert(
     latency: bool = False,
     files: Mapping[str, str] | None = None,
     free: Sequence[str] = (),
+    lengths: Sequence[int] = (),
     pixels: bool = False,
 ) -> ArtefactReport:
     """Writes a .tflite file of builtin ops, once it is proved.
@@ -74,6 +76,9 @@ def litert(
         free: "batch", "length" or both, to be as long as what is given: a
             short text then takes as much less time. Callers resize the
             inputs, which a signature runner does by itself.
+        lengths: of shorter rows, each with a signature `steps_<length>` of
+            its own beside `serving_default`; the weights are stored once. For
+            kernels that need to know the length, as those of integers do.
         pixels: the file takes uint8, as a camera gives it, where the model
             takes floats; the model itself rescales them, see
             `kbig.models.cnn(rescale=)`. In mode `int8` that is `integer_io`.
@@ -98,12 +103,15 @@ def litert(
     job = job_of(model, path.stem, samples, task=task)
     _check_files(files or {})
     check_free(job.model, mode, free)
+    has_rows = representative is not None
+    check_lengths(job.model, job.samples, lengths, has_rows)
     check_pixels(job, [f"litert-{mode}"] if pixels else ())
     job = dataclasses.replace(
         job,
         integer_io=integer_io,
         files=files,
         free=tuple(free),
+        lengths=tuple(lengths),
         pixels=pixels,
     )
     if representative is not None:

@@ -45,6 +45,7 @@ class Job:
     integer_io: bool = False
     files: Mapping[str, str] | None = None
     free: Sequence[str] = ()
+    lengths: Sequence[int] = ()
     pixels: bool = False
     latencies: bool = False
     about: Mapping = dataclasses.field(default_factory=dict)
@@ -107,6 +108,7 @@ def litert_writer(mode: str, file_name: str = "") -> Callable:
             job.integer_io,
             job.free,
             job.pixels,
+            job.lengths,
         )
         texts, lowercase = _texts(job), _lowers_case(job.tokenizer)
         add_metadata(file, job.name, job.samples, texts, lowercase)

@@ -14,6 +14,8 @@ from kbig.compression.quantization.model import is_quantized
 from kbig.errors import GateError
 from kbig.export import processes
 from kbig.export.integers import check_integers
+from kbig.export.lengths import shortened
+from kbig.export.lengths import signature_of
 from kbig.export.litert_file import foreign_ops
 from kbig.export.saved_model import write_saved_model
 from kbig.export.signatures import Signature
@@ -28,6 +30,7 @@ INTEGER_MODES = ("int8", "int16")
 FREE = ("batch", "length")
 # What the converter makes of a mode that it does not have itself.
 _CONVERTED_AS = {"int8-weights": "float32"}
+_DEFAULT = "serving_default"
 _CONVERTER = pathlib.Path(__file__).with_name("convert_litert.py")
 
 
@@ -40,6 +43,7 @@ def write_litert(
     integer_io: bool = False,
     free: Sequence[str] = (),
     pixels: bool = False,
+    lengths: Sequence[int] = (),
 ) -> None:
     """Converts a float32 model to a .tflite file, unverified.
 
@@ -59,6 +63,7 @@ def write_litert(
         integer_io: of `int8`: its inputs and outputs are integers, too.
         free: what is left free all the same, among `FREE`.
         pixels: whether floats that the model takes are given as uint8.
+        lengths: of shorter rows that signatures of their own are for.
 
     Raises:
         GateError: it does not convert, not in time, or not to builtin ops
@@ -68,10 +73,18 @@ def write_litert(
     saved_model = file.with_suffix(".saved_model")
     with _for_mode(model, mode):
         (signature,) = model_signatures(model, pixels=pixels)
-        write_saved_model([fixed(signature, samples, free)], saved_model)
+        signatures = [fixed(signature, samples, free)]
+        for length in lengths:
+            shorter = shortened(model, samples, length)
+            one = fixed(signature, shorter, free)
+            name = signature_of(length)
+            signatures.append(dataclasses.replace(one, name=name))
+        write_saved_model(signatures, saved_model)
     rows = _written(representative, file.with_suffix(".npz"))
     converted = _CONVERTED_AS.get(mode, mode)
-    _convert(saved_model, file, "int8_io" if integer_io else converted, rows)
+    keys = ",".join(x.name for x in signatures)
+    mode_of_converter = "int8_io" if integer_io else converted
+    _convert(saved_model, file, mode_of_converter, keys, rows)
     if mode == "int8-weights":
         _round_weights(file)
     if mode in INTEGER_MODES:
@@ -173,6 +186,6 @@ def _shape(spec, given, free) -> tuple[int | None, ...]:
     return batch, *given[1:]
 
 
-def _convert(saved_model, file, mode, rows=()) -> None:
-    arguments = [saved_model, file, mode, *rows]
+def _convert(saved_model, file, mode, keys=_DEFAULT, rows=()) -> None:
+    arguments = [saved_model, file, mode, keys, *rows]
     processes.convert(_CONVERTER, arguments, file.name)

@@ -8,6 +8,7 @@ from kbig.errors import UsageError
 from kbig.export.decisions import task_of
 from kbig.export.formats import FORMATS
 from kbig.export.formats import Job
+from kbig.export.lengths import half_of
 from kbig.export.report import VerifyReport
 from kbig.export.samples import checked_labels
 from kbig.export.samples import named_samples
@@ -49,7 +50,8 @@ def publish_proved(job, formats, directory, labels) -> VerifyReport:
         report = _verified(job, staged, job.samples, labels)
         if "length" in job.free:
             untimed = dataclasses.replace(job, latencies=False)
-            _verified(untimed, staged, _shorter(job), None)
+            shorter = half_of(job.model, job.samples)
+            _verified(untimed, staged, shorter, None)
         paths = [
             format.publish(path, directory)
             for format, path in zip(formats, staged)
@@ -69,16 +71,6 @@ def _verified(job, staged, samples, labels) -> VerifyReport:
     )
     _require_passed(report)
     return report
-
-
-def _shorter(job: Job) -> dict:
-    """Half the steps of the samples, where their number is free."""
-    samples = dict(job.samples)
-    for x in job.model.inputs:
-        if None in x.shape[1:2]:
-            steps = samples[x.name].shape[1]
-            samples[x.name] = samples[x.name][:, : (steps + 1) // 2]
-    return samples
 
 
 def _notes(formats) -> tuple[str, ...]:

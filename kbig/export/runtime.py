@@ -19,6 +19,7 @@ import tensorflow as tf
 from kbig.errors import GateError
 from kbig.errors import UsageError
 from kbig.export import processes
+from kbig.export.lengths import length_of
 from kbig.export.signatures import call_by_name
 
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
@@ -220,7 +221,11 @@ def signature_to_time(
     """
     own = set(own_inputs)
     # Those that take tf.Examples may have an input of the same name.
-    rivals = (name for name in inputs if name not in ("classify", "regress"))
+    rivals = (
+        name
+        for name in inputs
+        if name not in ("classify", "regress") and length_of(name) is None
+    )
     takes_own = (name for name in rivals if set(inputs[name]) == own)
     return next(takes_own, next(iter(inputs)))
 

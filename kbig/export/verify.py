@@ -24,6 +24,8 @@ from kbig.export.latencies import ROUNDS
 from kbig.export.latencies import in_turns
 from kbig.export.latencies import latencies as measured_latencies
 from kbig.export.latencies import load_average
+from kbig.export.lengths import outputs_by_length
+from kbig.export.lengths import with_lengths
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
 from kbig.export.runtime import ArtefactProcess
@@ -110,7 +112,6 @@ def verify(
     keep = _without_padding(meaning, samples)
     expected = keep(reference.outputs())
     embedded = embeddings(model, samples)
-    served = served_outputs(expected, meaning, class_names, embedded)
     labels = keep({"labels": labels})["labels"]
     own_inputs = [x.name for x in model.inputs]
     with contextlib.ExitStack() as stack:
@@ -118,11 +119,22 @@ def verify(
             stack.enter_context(artefact_process(path, threads, own_inputs))
             for path in paths
         ]
+        names = {name for x in processes for name in x.loaded["inputs"]}
+        served = {
+            **served_outputs(expected, meaning, class_names, embedded),
+            **outputs_by_length(
+                lambda rows: KerasReference(model, rows).outputs(),
+                model,
+                samples,
+                names,
+            ),
+        }
+        fed = with_lengths(model, samples, names)
         outputs = [
             {
                 name: given if name in served else keep(given)
                 for name, given in process.run(
-                    with_examples(samples, model, process.loaded["inputs"])
+                    with_examples(fed, model, process.loaded["inputs"])
                 ).items()
             }
             for process in processes

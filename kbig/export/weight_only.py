@@ -42,8 +42,10 @@ def weights_in_int8(content: bytes) -> tuple[bytes, int]:
     ]
     model = schema.ModelT.InitFromObj(root)
     code = len(model.operatorCodes)
+    made = {}
     rounded = sum(
-        _round_graph(model, graph, names, code) for graph in model.subgraphs
+        _round_graph(model, graph, names, code, made)
+        for graph in model.subgraphs
     )
     if rounded:
         _clear_unused(model)
@@ -53,7 +55,7 @@ def weights_in_int8(content: bytes) -> tuple[bytes, int]:
     return bytes(builder.Output()), rounded
 
 
-def _round_graph(model, graph, names, code: int) -> int:
+def _round_graph(model, graph, names, code: int, made: dict) -> int:
     """Puts int8 tensors in front of the weights of one graph."""
     found = {}
     for operator in graph.operators:
@@ -63,7 +65,9 @@ def _round_graph(model, graph, names, code: int) -> int:
             # The first to use a weight says which axis has the scales.
             if _is_weight(model, graph.tensors[number]):
                 found.setdefault(number, axis)
-    added = [_behind(model, graph, x, axis, code) for x, axis in found.items()]
+    added = [
+        _behind(model, graph, x, axis, code, made) for x, axis in found.items()
+    ]
     graph.operators = added + graph.operators
     return len(added)
 
@@ -77,19 +81,19 @@ def _is_weight(model, tensor) -> bool:
     )
 
 
-def _behind(model, graph, number: int, axis: int, code: int):
+def _behind(model, graph, number: int, axis: int, code: int, made: dict):
     """Adds an int8 tensor, and the operation that makes the float one."""
     tensor = graph.tensors[number]
-    data = np.frombuffer(bytes(model.buffers[tensor.buffer].data), "float32")
-    weight, scale = rounded_weight(data.reshape(tensor.shape), axis)
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(weight.tobytes(), "uint8")
-    model.buffers.append(buffer)
+    # Graphs share their weights.
+    key = tensor.buffer, axis, tuple(tensor.shape)
+    if key not in made:
+        made[key] = _rounded_buffer(model, tensor, axis)
+    place, scale = made[key]
     stored = schema.TensorT()
     stored.name = tensor.name + b"_int8"
     stored.shape = tensor.shape
     stored.type = schema.TensorType.INT8
-    stored.buffer = len(model.buffers) - 1
+    stored.buffer = place
     stored.quantization = schema.QuantizationParametersT()
     stored.quantization.scale = scale
     stored.quantization.zeroPoint = np.zeros(len(scale), "int64")
@@ -101,6 +105,16 @@ def _behind(model, graph, number: int, axis: int, code: int):
     operator.inputs = [len(graph.tensors) - 1]
     operator.outputs = [number]
     return operator
+
+
+def _rounded_buffer(model, tensor, axis: int) -> tuple[int, np.ndarray]:
+    """Adds the integers of a weight: where they are, and their scales."""
+    data = np.frombuffer(bytes(model.buffers[tensor.buffer].data), "float32")
+    weight, scale = rounded_weight(data.reshape(tensor.shape), axis)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(weight.tobytes(), "uint8")
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1, scale
 
 
 def _dequantize_code():
