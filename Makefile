@@ -13,7 +13,7 @@ demo: $(BIN)/installed
 	$(BIN)/kbig demo --out runs/demo --overwrite
 
 test: $(BIN)/installed lint
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" --durations 30
 
 test-slow: $(BIN)/installed
 	$(BIN)/python -m pytest -q -n 2 -m slow
