@@ -4,9 +4,14 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from unittest import mock
+
 import keras
 import pytest
 import tensorflow as tf
+
+from kbig.export import processes
+from tests import conversion
 
 # Two devices let MirroredStrategy run without a GPU; TensorFlow fixes them
 # at its first operation.
@@ -14,6 +19,20 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def conversions_here():
+    """A process for each conversion would take half the time of all tests."""
+    with mock.patch.object(processes, "convert", conversion.converted_here):
+        yield
+
+
+@pytest.fixture(scope="module")
+def own_processes():
+    """For those that are about the processes."""
+    with mock.patch.object(processes, "convert", conversion.in_a_process):
+        yield
 
 
 @pytest.fixture(autouse=True)

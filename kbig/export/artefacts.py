@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import keras
 
 from kbig.export.formats import FORMATS
+from kbig.export.formats import check_for_litert
 from kbig.export.formats import check_formats
 from kbig.export.formats import check_free
 from kbig.export.formats import check_pixels
@@ -107,6 +108,7 @@ def artefacts(
     )
     check_pixels(job, formats if pixels else ())
     check_lengths(job.model, job.samples, lengths)
+    check_for_litert(formats, free=free, lengths=lengths)
     for key in formats:
         check_free(job.model, key.removeprefix("litert-"), free)
     job = dataclasses.replace(

@@ -11,7 +11,10 @@ import tensorflow as tf
 
 
 def convert(
-    saved_model: str, mode: str, keys: str, representative: str = ""
+    saved_model: str,
+    mode: str,
+    representative: str = "",
+    keys: str = "serving_default",
 ) -> bytes:
     """Converts signatures of a SavedModel.
 
@@ -19,9 +22,9 @@ def convert(
         saved_model: its folder.
         mode: `float32`, `float16`, `dynamic`, `int8`, `int16`, or `int8_io`
             for inputs and outputs of int8, too.
-        keys: names of the signatures, separated by commas.
         representative: an .npz file of arrays by input name, `(rows, ...)`,
             from which the ranges of a float model are read for integers.
+        keys: names of the signatures, separated by commas.
 
     Returns:
         The bytes of the .tflite file.

@@ -14,7 +14,7 @@ from onnx import TensorProto
 from tf2onnx import optimizer
 
 
-def convert(saved_model: str, opset: int) -> bytes:
+def convert(saved_model: str, opset: str) -> bytes:
     """Converts the default signature of a SavedModel.
 
     Args:
@@ -38,7 +38,7 @@ def convert(saved_model: str, opset: int) -> bytes:
     model, _ = tf2onnx.convert.from_function(
         function,
         input_signature=[specs],
-        opset=opset,
+        opset=int(opset),
         custom_op_handlers={
             "Erfc": (_erfc, []),
             "SelectV2": (_where, []),
@@ -114,7 +114,7 @@ def grid(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     """Converts `argv[1]` to `argv[2]` in the opset `argv[3]`."""
     saved_model, file, opset = sys.argv[1:]
-    pathlib.Path(file).write_bytes(convert(saved_model, int(opset)))
+    pathlib.Path(file).write_bytes(convert(saved_model, opset))
 
 
 if __name__ == "__main__":

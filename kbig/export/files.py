@@ -11,6 +11,7 @@ import keras
 from kbig.errors import UsageError
 from kbig.export.formats import LITERT_MODES
 from kbig.export.formats import Format
+from kbig.export.formats import check_for_litert
 from kbig.export.formats import check_free
 from kbig.export.formats import check_pixels
 from kbig.export.formats import litert_writer
@@ -79,6 +80,7 @@ def litert(
         lengths: of shorter rows, each with a signature `steps_<length>` of
             its own beside `serving_default`; the weights are stored once. For
             kernels that need to know the length, as those of integers do.
+            MediaPipe's tasks refuse files of several signatures.
         pixels: the file takes uint8, as a camera gives it, where the model
             takes floats; the model itself rescales them, see
             `kbig.models.cnn(rescale=)`. In mode `int8` that is `integer_io`.
@@ -89,7 +91,8 @@ def litert(
 
     Raises:
         UsageError: an unknown mode, a path of another kind, free dimensions
-            without samples, a length to be free that the model fixes.
+            without samples, a length to be free that the model fixes, lengths
+            that are not below the samples'.
         GateError: the model does not convert to builtin ops, or outputs
             differ by more than the mode allows; `path` was not touched.
 
@@ -103,6 +106,7 @@ def litert(
     job = job_of(model, path.stem, samples, task=task)
     _check_files(files or {})
     check_free(job.model, mode, free)
+    check_for_litert([f"litert-{mode}"], free=free, lengths=lengths)
     has_rows = representative is not None
     check_lengths(job.model, job.samples, lengths, has_rows)
     check_pixels(job, [f"litert-{mode}"] if pixels else ())

@@ -180,6 +180,16 @@ def _check_mode(job: Job, mode: str) -> None:
             "Integers are given and taken in mode int8. Received: "
             f"integer_io=True, mode={mode!r}. Leave one of them out."
         )
+    if (
+        job.integer_io
+        and quantized
+        and job.model.quantization.plan.float_outputs
+    ):
+        raise UsageError(
+            "Integers are given where the last layer rounds. Received: "
+            f"integer_io=True, and {job.model.name!r}, which ends in float. "
+            "Leave integer_io out, or end the model in another layer."
+        )
     if mode not in INTEGER_MODES and (quantized or given):
         raise UsageError(
             f"A quantized model is written in mode int8. Received: {mode}. "
@@ -228,6 +238,22 @@ def check_formats(formats: Sequence[str], name: str) -> None:
         raise UsageError(
             "A name is one plain part of a file's name. "
             f"Received: name={name!r}."
+        )
+
+
+def check_for_litert(formats: Sequence[str], **options) -> None:
+    """Raises a UsageError for options of LiteRT files where there are none."""
+    given = {name: value for name, value in options.items() if value}
+    if len(given) > 1 and "length" in given["free"]:
+        raise UsageError(
+            "A file that leaves the length free needs no other signatures for "
+            f"lengths. Received: {given}. Pass one of them."
+        )
+    if given and not any(key.startswith("litert-") for key in formats):
+        raise UsageError(
+            f"{', '.join(given)}: an option of LiteRT files. Received: "
+            f"{given} for {', '.join(formats)}. Leave it out: what is for "
+            "servers takes any batch and length."
         )
 
 

@@ -35,8 +35,8 @@ class File:
             experimental_preserve_all_tensors=keep_tensors,
         )
         self._interpreter.allocate_tensors()
-        (self._name,) = self._interpreter.get_signature_list()
-        self._runner = self._interpreter.get_signature_runner(self._name)
+        # What is first in a file, and the only one that is compared.
+        self._runner = self._interpreter.get_signature_runner("serving_default")
         details = self._interpreter.get_tensor_details()
         self.details = {x["index"]: x for x in details}
         self._makers = {

@@ -14,7 +14,9 @@ import numpy as np
 
 from kbig.errors import UsageError
 from kbig.export.kinds import name_of
+from kbig.export.latency import paired_ratio
 from kbig.export.runtime import artefact_process
+from kbig.models.arguments import check_each_positive
 from kbig.models.arguments import check_positive
 from kbig.reporting import Ratio
 from kbig.reporting import Report
@@ -120,13 +122,12 @@ def latencies(
     print(kbig.export.latencies(paths, {"token_ids": ids}))
     ```
     """
-    for name, numbers in (("threads", threads), ("rows", rows)):
-        for number in numbers:
-            check_positive(name, number)
+    check_each_positive("threads", threads)
+    check_each_positive("rows", rows)
     check_positive("rounds", rounds)
     paths = [pathlib.Path(path) for path in artefacts]
-    names = [name_of(path) for path in paths]
     base = _index_of(paths, baseline)
+    names = _names(paths)
     needed = _repeated(samples, max(rows))
     found = []
     for count in threads:
@@ -145,7 +146,7 @@ def latencies(
                         count,
                         number,
                         statistics.median(own),
-                        statistics.median(map(_over, own, seconds[base])),
+                        paired_ratio(own, seconds[base]),
                     )
                     for name, own in zip(names, seconds)
                 ]
@@ -186,8 +187,22 @@ def _calls_a_round(participant, rows, round_seconds=0.02, most=20) -> int:
     return min(most, max(1, round(round_seconds / seconds)))
 
 
-def _over(seconds: float, base: float) -> float:
-    return seconds / base
+def check_baseline(paths, baseline, latencies: bool) -> None:
+    """Raises a UsageError for a baseline that nothing is measured beside."""
+    if latencies:
+        _index_of(paths, baseline)
+    elif baseline is not None:
+        raise UsageError(
+            "A baseline is of latencies by threads and rows. Received: "
+            f"baseline={str(baseline)!r} and latencies=False. Pass "
+            "latencies=True."
+        )
+
+
+def _names(paths: Sequence[pathlib.Path]) -> list[str]:
+    """Short ones, where they tell artefacts apart."""
+    names = [name_of(path) for path in paths]
+    return names if len({*names}) == len(names) else list(map(str, paths))
 
 
 def _index_of(paths: Sequence[pathlib.Path], baseline) -> int:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from kbig.errors import UsageError
+from kbig.models.arguments import check_each_positive
 
 # Behind `serving_default` in the alphabet: its graph must be the first one, as
 # callers without signatures run that.
@@ -47,20 +48,18 @@ def check_lengths(
     Raises:
         UsageError: it cannot.
     """
-    if not lengths:
+    if isinstance(lengths, Sequence) and not lengths:
         return
     steps = {x.shape[1] for x in _sequences(model, samples).values()}
-    if not steps or has_rows:
+    if len(steps) != 1 or has_rows:
         raise UsageError(
-            "Other lengths are for models that leave the length free, and are "
-            f"not with representative rows. Received: lengths={lengths!r}, "
-            f"inputs {[tuple(x.shape) for x in model.inputs]}. Leave them out."
+            "Other lengths are for models that leave one length free, of all "
+            "their sequences, and are not with representative rows. Received: "
+            f"lengths={lengths!r}, inputs "
+            f"{[tuple(x.shape) for x in model.inputs]}. Leave them out."
         )
-    whole = all(
-        isinstance(x, int) and 0 < x < min(steps) and not isinstance(x, bool)
-        for x in lengths
-    )
-    if not whole or len(set(lengths)) < len(lengths):
+    check_each_positive("lengths", lengths)
+    if max(lengths) >= min(steps) or len(set(lengths)) < len(lengths):
         raise UsageError(
             "Lengths are different numbers of steps below that of the "
             f"samples, {min(steps)}. Received: lengths={lengths!r}. The "
@@ -83,53 +82,56 @@ def shortened(
 
 
 def half_of(model: keras.Model, samples: Mapping) -> dict[str, np.ndarray]:
-    """Cuts rows to the first half of their steps."""
-    steps = max(x.shape[1] for x in _sequences(model, samples).values())
-    return shortened(model, samples, (steps + 1) // 2)
-
-
-def with_lengths(
-    model: keras.Model, samples: Mapping, signatures: Iterable[str]
-) -> dict[str, np.ndarray]:
-    """Adds what signatures for lengths are fed with.
+    """Cuts what the model takes to half of every axis that it leaves free.
 
     Args:
         model: built.
-        samples: arrays by input name.
-        signatures: names of those to feed.
-
-    Returns:
-        The samples, with `<signature>/<input>` beside them.
+        samples: arrays by input name; others are left out.
     """
-    own = [x.name for x in model.inputs]
-    added = {
-        f"{signature}/{name}": shortened(model, samples, length)[name]
-        for signature, length in _for_lengths(signatures)
-        for name in own
-    }
-    return {**samples, **added}
+    return {x.name: _half(x.shape, samples[x.name]) for x in model.inputs}
 
 
-def outputs_by_length(
-    compute, model: keras.Model, samples: Mapping, signatures: Iterable[str]
+def _half(shape, array: np.ndarray) -> np.ndarray:
+    cut = [
+        slice(None if side else (steps + 1) // 2)
+        for side, steps in zip(shape[1:], array.shape[1:])
+    ]
+    return array[(slice(None), *cut)]
+
+
+def rows_by_length(
+    model: keras.Model, samples: Mapping, signatures: Iterable[str]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What signatures for lengths should give.
+    """What the model is given where signatures are for lengths.
 
     Args:
-        compute: from samples to the outputs of the model.
         model: built.
         samples: arrays by input name.
         signatures: names, of others too.
+
+    Returns:
+        Arrays by input name, for each signature that is for a length.
     """
+    own = {x.name: samples[x.name] for x in model.inputs}
+    lengths = {name: length_of(name) for name in signatures}
     return {
-        signature: compute(shortened(model, samples, length))
-        for signature, length in _for_lengths(signatures)
+        name: shortened(model, own, length)
+        for name, length in lengths.items()
+        if length is not None
     }
 
 
-def _for_lengths(signatures: Iterable[str]) -> list[tuple[str, int]]:
-    found = [(name, length_of(name)) for name in signatures]
-    return [(name, length) for name, length in found if length is not None]
+def named_by_signature(rows: Mapping) -> dict[str, np.ndarray]:
+    """Names arrays `<signature>/<input>`, as processes of artefacts do.
+
+    Args:
+        rows: of `rows_by_length`.
+    """
+    return {
+        f"{signature}/{name}": x
+        for signature, arrays in rows.items()
+        for name, x in arrays.items()
+    }
 
 
 def _sequences(model, samples) -> dict[str, np.ndarray]:

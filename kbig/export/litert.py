@@ -81,10 +81,10 @@ def write_litert(
             signatures.append(dataclasses.replace(one, name=name))
         write_saved_model(signatures, saved_model)
     rows = _written(representative, file.with_suffix(".npz"))
-    converted = _CONVERTED_AS.get(mode, mode)
     keys = ",".join(x.name for x in signatures)
+    converted = _CONVERTED_AS.get(mode, mode)
     mode_of_converter = "int8_io" if integer_io else converted
-    _convert(saved_model, file, mode_of_converter, keys, rows)
+    _convert(saved_model, file, mode_of_converter, rows, keys)
     if mode == "int8-weights":
         _round_weights(file)
     if mode in INTEGER_MODES:
@@ -152,11 +152,12 @@ def _ends_in_float(model: keras.Model) -> bool:
     return is_quantized(model) and model.quantization.plan.float_outputs
 
 
-def _written(representative, file) -> list[pathlib.Path]:
+def _written(representative, file) -> pathlib.Path | str:
+    """The file of the rows, an empty name where there are none."""
     if representative is None:
-        return []
+        return ""
     np.savez(file, **representative)
-    return [file]
+    return file
 
 
 def fixed(signature: Signature, samples, free=()) -> Signature:
@@ -186,6 +187,6 @@ def _shape(spec, given, free) -> tuple[int | None, ...]:
     return batch, *given[1:]
 
 
-def _convert(saved_model, file, mode, keys=_DEFAULT, rows=()) -> None:
-    arguments = [saved_model, file, mode, keys, *rows]
+def _convert(saved_model, file, mode, rows="", keys=_DEFAULT) -> None:
+    arguments = [saved_model, file, mode, rows, keys]
     processes.convert(_CONVERTER, arguments, file.name)

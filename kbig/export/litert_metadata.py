@@ -145,7 +145,9 @@ def _schema_version(has_tokenizer: bool, files: Mapping) -> str:
 def _tensors(content: bytes) -> tuple[list[_Tensor], list[_Tensor]]:
     """Inputs and outputs in the order of the graph, not the signature's."""
     model = schema.Model.GetRootAsModel(content, 0)
-    graph, signature = model.Subgraphs(0), model.SignatureDefs(0)
+    graph = model.Subgraphs(0)
+    signatures = map(model.SignatureDefs, range(model.SignatureDefsLength()))
+    signature = next(x for x in signatures if x.SubgraphIndex() == 0)
     sides = (
         (graph.InputsAsNumpy(), signature.Inputs, signature.InputsLength()),
         (graph.OutputsAsNumpy(), signature.Outputs, signature.OutputsLength()),

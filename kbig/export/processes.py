@@ -50,11 +50,16 @@ def convert(script: pathlib.Path, arguments: Iterable, name: str) -> None:
     )
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise GateError(
-            f"{name} does not convert (exit status {done.returncode}): "
-            f"{lines[-1] if lines else 'no message'}. Take another mode or "
-            "format."
-        )
+        last = lines[-1] if lines else "no message"
+        raise unconverted(name, done.returncode, last)
+
+
+def unconverted(name: str, status: int, last: str) -> GateError:
+    """The error of a conversion that ended with a status and a last line."""
+    return GateError(
+        f"{name} does not convert (exit status {status}): {last}. Take "
+        "another mode or format."
+    )
 
 
 def answer(

@@ -12,20 +12,19 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from kbig.errors import GateError
-from kbig.export import compare
+from kbig.export import gates
 from kbig.export.decisions import Task
-from kbig.export.decisions import agreement
-from kbig.export.decisions import decision_faults
 from kbig.export.decisions import task_of
+from kbig.export.gates import Wanted
 from kbig.export.kinds import kind_of
 from kbig.export.kinds import weights_of
 from kbig.export.latencies import ROUNDS
+from kbig.export.latencies import check_baseline
 from kbig.export.latencies import in_turns
 from kbig.export.latencies import latencies as measured_latencies
 from kbig.export.latencies import load_average
-from kbig.export.lengths import outputs_by_length
-from kbig.export.lengths import with_lengths
+from kbig.export.lengths import named_by_signature
+from kbig.export.lengths import rows_by_length
 from kbig.export.report import ArtefactReport
 from kbig.export.report import VerifyReport
 from kbig.export.runtime import ArtefactProcess
@@ -112,6 +111,7 @@ def verify(
     keep = _without_padding(meaning, samples)
     expected = keep(reference.outputs())
     embedded = embeddings(model, samples)
+    check_baseline(paths, baseline, latencies)
     labels = keep({"labels": labels})["labels"]
     own_inputs = [x.name for x in model.inputs]
     with contextlib.ExitStack() as stack:
@@ -120,19 +120,22 @@ def verify(
             for path in paths
         ]
         names = {name for x in processes for name in x.loaded["inputs"]}
-        served = {
-            **served_outputs(expected, meaning, class_names, embedded),
-            **outputs_by_length(
-                lambda rows: KerasReference(model, rows).outputs(),
-                model,
-                samples,
-                names,
-            ),
-        }
-        fed = with_lengths(model, samples, names)
+        shorter = rows_by_length(model, samples, names)
+        kept = {k: _without_padding(meaning, x) for k, x in shorter.items()}
+        wanted = Wanted(
+            expected,
+            served_outputs(expected, meaning, class_names, embedded),
+            {
+                name: kept[name](KerasReference(model, rows).outputs())
+                for name, rows in shorter.items()
+            },
+        )
+        fed = {**samples, **named_by_signature(shorter)}
         outputs = [
             {
-                name: given if name in served else keep(given)
+                name: given
+                if name in wanted.served
+                else kept.get(name, keep)(given)
                 for name, given in process.run(
                     with_examples(fed, model, process.loaded["inputs"])
                 ).items()
@@ -142,6 +145,7 @@ def verify(
         keras_seconds, *seconds = map(
             statistics.median, in_turns([reference, *processes], ROUNDS)
         )
+        load = load_average()
     detailed = None
     if latencies:
         own = {name: samples[name] for name in own_inputs}
@@ -150,7 +154,7 @@ def verify(
         artefacts=tuple(
             _artefact_report(
                 process,
-                (got, expected, served),
+                (got, wanted),
                 (meaning, labels, class_names),
                 (own, keras_seconds),
             )
@@ -161,7 +165,7 @@ def verify(
         metric_name=None if labels is None else meaning.metric_name,
         keras_metric=_metric(_first(expected), labels, meaning),
         keras_latency_seconds=keras_seconds,
-        load_average=load_average(),
+        load_average=load,
         latencies=detailed,
     )
 
@@ -169,16 +173,21 @@ def verify(
 def _artefact_report(
     process: ArtefactProcess, outputs, meant, latencies
 ) -> ArtefactReport:
-    got, expected, served = outputs
+    got, wanted = outputs
     task, labels, class_names = meant
     seconds, keras_seconds = latencies
     loaded = process.loaded
-    _require_outputs(process.path, got, expected, served)
+    gates.require_outputs(process.path, got, wanted)
     weights = weights_of(process.path)
-    difference, tolerance = _worst_difference(got, expected, served, weights)
-    own = {k: v for k, v in got.items() if k not in served}
+    gate = gates.gate_of(weights, labels, task)
+    difference, tolerance = gates.worst_difference(got, wanted, gate)
+    own = {k: v for k, v in got.items() if k not in wanted.served}
     size, gzip_size = _sizes(process.path)
-    agreed, decisions = _worst_agreement(own, expected, task)
+    agreed, decisions = gates.worst_agreement(own, wanted, task)
+    reached, aim = (
+        _metric(gates.logits(x, wanted.own), labels, task)
+        for x in (_first(own), wanted.own)
+    )
     return ArtefactReport(
         path=str(process.path),
         format=kind_of(process.path).name,
@@ -191,28 +200,18 @@ def _artefact_report(
         largest_difference=difference,
         tolerance=tolerance,
         top1_agreement=agreed,
-        metric=_metric(_logits(_first(own), expected), labels, task),
+        metric=reached,
         latency_seconds=seconds,
         latency_ratio=seconds / keras_seconds,
         faults=(
-            *_difference_faults(difference, tolerance),
-            *_agreement_faults(agreed, decisions, weights),
-            *_decision_faults(own, expected, class_names, task),
+            *gates.difference_faults(difference, tolerance),
+            *gates.agreement_faults(agreed, decisions, gate),
+            *gates.metric_faults(reached, aim, decisions, gate),
+            *gates.class_name_faults(own, wanted, class_names, task),
             *class_faults(got.get("classify", {}), class_names),
             *(["it loaded Keras to run"] if loaded["keras"] else []),
         ),
     )
-
-
-def _require_outputs(path: pathlib.Path, got, expected, served) -> None:
-    for signature, outputs in got.items():
-        missing = {*served.get(signature, expected)} - {*outputs}
-        if missing:
-            raise GateError(
-                f"{path.name}: signature {signature!r} lacks the outputs "
-                f"{', '.join(sorted(missing))}. Received: "
-                f"{', '.join(sorted(outputs))}."
-            )
 
 
 def _without_padding(task: Task | None, samples) -> Callable:
@@ -229,70 +228,8 @@ def _without_padding(task: Task | None, samples) -> Callable:
     }
 
 
-def _worst_difference(got, expected, served, weights) -> tuple[float, float]:
-    """Over all signatures and outputs, and what is allowed there.
-
-    NaN wins, as it must.
-    """
-    pairs = [
-        (
-            compare.largest_difference(outputs[name], wanted[name], weights),
-            compare.tolerance(wanted[name], weights),
-        )
-        for signature, outputs in got.items()
-        for wanted in (served.get(signature, expected),)
-        for name in wanted
-    ]
-    return pairs[int(np.argmax([x / allowed for x, allowed in pairs]))]
-
-
-def _worst_agreement(got, expected, task: Task | None):
-    """Over all signatures, and of how many decisions; None of none."""
-    if task is None or task.decide is None:
-        return None, 0
-    return min(
-        agreement(_logits(outputs, expected), _first(expected), task)
-        for outputs in got.values()
-    )
-
-
 def _metric(outputs, labels, task: Task | None) -> float | None:
     return None if labels is None else task.metric(outputs, labels)
-
-
-def _difference_faults(difference, tolerance) -> list[str]:
-    if difference <= tolerance:  # NaN is not.
-        return []
-    return [
-        f"outputs differ from the model's by {difference:.2g} of their "
-        f"range, {tolerance:.2g} is allowed"
-    ]
-
-
-def _agreement_faults(agreed, decisions, weights) -> list[str]:
-    if agreed is None or compare.agreement_suffices(agreed, decisions, weights):
-        return []
-    return [
-        f"the decision is the model's in {agreed:.2%} of "
-        f"{decisions:,} decisions, {compare.AGREEMENTS[weights]:.1%} is needed"
-    ]
-
-
-def _decision_faults(got, expected, class_names, task) -> list[str]:
-    if not class_names:
-        return []
-    return [
-        f"{signature}: {fault}"
-        for signature, outputs in got.items()
-        for fault in decision_faults(
-            outputs, _logits(outputs, expected), class_names, task
-        )
-    ]
-
-
-def _logits(outputs, expected) -> np.ndarray:
-    """What an artefact gives for the model's first output."""
-    return outputs[next(iter(expected))]
 
 
 def _first(mapping):

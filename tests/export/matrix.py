@@ -6,9 +6,7 @@ prints the table of README.md, from real exports.
 """
 
 import contextlib
-import functools
 import pathlib
-import runpy
 import tempfile
 from unittest import mock
 
@@ -19,6 +17,7 @@ from kbig import models
 from kbig.errors import GateError
 from kbig.errors import UsageError
 from kbig.export import processes
+from tests.conversion import converted_here
 
 # Large enough that there are weights worth rounding.
 ROWS, WORDS, WIDTH = 32, 100, 32
@@ -158,23 +157,6 @@ def export(model, x, column: str, folder: pathlib.Path):
         model = kbig.compression.quantize_aware(model, x)
     report = kbig.export.artefacts(model, folder, [column], samples=x)
     return pathlib.Path(report.artefacts[0].path)
-
-
-@functools.cache
-def converter(script: pathlib.Path):
-    return runpy.run_path(str(script))["convert"]
-
-
-def converted_here(script, arguments, name) -> None:
-    """In this process, which need not survive a crash."""
-    saved_model, file, *options = map(str, arguments)
-    options = [int(x) if x.isdigit() else x for x in options]
-    try:
-        content = converter(script)(saved_model, *options)
-    except Exception as error:  # noqa: BLE001
-        last = str(error).strip().rpartition("\n")[2]
-        raise GateError(f"{name} does not convert: {last}") from error
-    pathlib.Path(file).write_bytes(content)
 
 
 def outcome(model, x, column: str) -> str:

@@ -1,9 +1,5 @@
 """An .onnx file of a model, as its user would get it, without the waiting."""
 
-import functools
-import pathlib
-import runpy
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,31 +9,27 @@ from kbig.export.onnx import write_onnx
 from kbig.export.onnx_graph import all_nodes
 from kbig.export.samples import named_samples
 from kbig.export.signatures import call_by_name
+from tests.conversion import converted_here
 
 
-@functools.cache
-def _converter(script: pathlib.Path):
-    return runpy.run_path(str(script))["convert"]
-
-
-class Here:
-    """Converts in this process, and a model once: a test need not survive."""
+class Once:
+    """Converts a model once."""
 
     def __init__(self):
         self._content = None
 
     def __call__(self, script, arguments, name) -> None:
-        saved_model, file, opset = arguments
+        _, file, _ = arguments
         if self._content is None:
-            convert = _converter(script)
-            self._content = convert(str(saved_model), int(opset))
+            converted_here(script, arguments, name)
+            self._content = file.read_bytes()
         file.write_bytes(self._content)
 
 
 def onnx_file(model, x, folder, monkeypatch, mode="float32", **options):
     """Writes an unverified file."""
-    if not isinstance(processes.convert, Here):
-        monkeypatch.setattr(processes, "convert", Here())
+    if not isinstance(processes.convert, Once):
+        monkeypatch.setattr(processes, "convert", Once())
     file = folder / f"model-{mode}.onnx"
     write_onnx(model, file, mode, named_samples(model, x), **options)
     return file

@@ -29,7 +29,7 @@ def text_model():
 
 
 @pytest.fixture(scope="module")
-def exported(text_model, tmp_path_factory):
+def exported(text_model, tmp_path_factory, own_processes):
     model, tokenizer = text_model
     directory = tmp_path_factory.mktemp("topics")
     report = export.artefacts(

@@ -10,6 +10,8 @@ from kbig.errors import UsageError
 from tests.export.matrix import BERT
 from tests.export.matrix import BUILDERS
 from tests.export.matrix import trained
+from tests.text_models import TEXTS
+from tests.text_models import text_classifier
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,21 @@ def test_of_several_formats_the_litert_files_are_free(bert, tmp_path):
     file = report.artefacts[0].path
     details = Interpreter(file).get_input_details()
     assert {tuple(x["shape_signature"]) for x in details} == {(1, -1)}
+
+
+def test_a_server_beside_it_is_asked_whole_texts(tmp_path):
+    model, _, tokenizer = text_classifier()
+    texts = np.array(["a cat sat " * 20, "", TEXTS[0]])
+    report = export.artefacts(
+        model,
+        tmp_path,
+        ["savedmodel", "litert-float32"],
+        samples=texts,
+        tokenizer=tokenizer,
+        sequence_length=12,
+        free=("length",),
+    )
+    assert report.passed
 
 
 def test_a_file_that_is_wrong_at_another_length_is_not_published(

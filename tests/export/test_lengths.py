@@ -53,6 +53,9 @@ def test_every_length_gives_what_the_model_gives(bert, tmp_path, mode):
     alone = stored(file)
     report = export.litert(model, file, mode, samples=BERT, lengths=(2, 4))
     assert report.passed
+    if mode == "int8":
+        assert not report.integers.failure
+        assert report.integers.outputs and report.integers.layers
     assert report.signatures[0] == "serving_default"
     assert set(report.signatures[1:]) == {"steps_2", "steps_4"}
     interpreter = Interpreter(str(file), num_threads=1)
@@ -96,9 +99,9 @@ def test_a_wrong_length_is_found(bert, tmp_path, monkeypatch):
     ("lengths", "message"),
     [
         ((6,), "below that of the samples, 6"),
-        ((0,), "below"),
+        ((0,), "positive integers"),
         ((2, 2), "different"),
-        ((2.5,), "below"),
+        ((2.5,), "positive integers"),
     ],
 )
 def test_lengths_that_are_none(bert, tmp_path, lengths, message):
@@ -109,8 +112,14 @@ def test_lengths_that_are_none(bert, tmp_path, lengths, message):
 
 def test_models_and_rows_without_lengths(bert, tmp_path):
     file = tmp_path / "model.tflite"
-    with pytest.raises(UsageError, match="leave the length free"):
+    with pytest.raises(UsageError, match="leave one length free"):
         export.litert(kbig.models.mlp((4,), 3), file, lengths=(2,))
+    with pytest.raises(UsageError, match="needs no other signatures"):
+        export.litert(bert, file, samples=BERT, lengths=(2,), free=("length",))
+    with pytest.raises(UsageError, match="option of LiteRT files"):
+        export.artefacts(
+            bert, tmp_path, ["onnx-float32"], samples=BERT, lengths=(2,)
+        )
     with pytest.raises(UsageError, match="representative"):
         export.litert(
             bert, file, "int8", samples=BERT, representative=BERT, lengths=(2,)

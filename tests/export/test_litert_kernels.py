@@ -4,16 +4,12 @@ XNNPACK computes wherever it can, which here is in every file. Without it the
 interpreter's own kernels answer, and both must, with any number of threads.
 """
 
-import functools
-import runpy
-
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.interpreter import OpResolverType
 
 from kbig import compression
-from kbig.export import processes
 from kbig.export.compare import TOLERANCES
 from kbig.export.compare import largest_difference
 from kbig.export.kinds import weights_of
@@ -53,20 +49,8 @@ QUICK = (
 )
 
 
-@functools.cache
-def converter(script):
-    return runpy.run_path(str(script))["convert"]
-
-
-def convert_here(script, arguments, name):
-    """Without a process: a test need not survive the converter."""
-    saved_model, file, *options = arguments
-    file.write_bytes(converter(script)(str(saved_model), *options))
-
-
-def litert_file(model, x, folder, monkeypatch, mode="float32"):
+def litert_file(model, x, folder, mode="float32"):
     """Writes an unverified file."""
-    monkeypatch.setattr(processes, "convert", convert_here)
     file = folder / f"model-{mode}.tflite"
     write_litert(model, file, mode, named_samples(model, x))
     return file
@@ -110,9 +94,9 @@ def run(file, samples, kernels, threads):
         if case[1] != "int8-weights" or case[0] not in TOO_SMALL
     ],
 )
-def test_kernels_and_threads_agree(name, mode, tmp_path, monkeypatch):
+def test_kernels_and_threads_agree(name, mode, tmp_path):
     model, x = prepared(name, mode)
-    file = litert_file(model, x, tmp_path, monkeypatch, mode)
+    file = litert_file(model, x, tmp_path, mode)
     samples = named_samples(model, x)
     with_one = {k: run(file, samples, k, threads=1) for k in KERNELS}
     assert with_one["XNNPACK"][1] and not with_one["own"][1]

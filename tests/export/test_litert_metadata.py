@@ -13,8 +13,6 @@ from flatbuffers import Builder
 
 import kbig
 from kbig import data
-from kbig.export import processes
-from kbig.export.convert_litert import convert
 from kbig.export.formats import FORMATS
 from kbig.export.litert_metadata import add_metadata
 from kbig.export.litert_root import with_metadata
@@ -37,20 +35,6 @@ from tests.text_models import TEXTS
 from tests.text_models import text_classifier
 
 LENGTH = 12
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _here():
-    """Converts without a process: a test need not survive the converter."""
-
-    def convert_here(script, arguments, name):
-        saved_model, file, *options = map(str, arguments)
-        with open(file, "wb") as stream:
-            stream.write(convert(saved_model, *options))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "convert", convert_here)
-        yield
 
 
 def write(model, folder, **options):

@@ -24,7 +24,7 @@ from tests.models.test_contract import tiny_bert
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(tmp_path_factory, own_processes):
     """By real processes."""
     keras.utils.set_random_seed(0)
     model = models.bert_classifier(tiny_bert(), 2)

@@ -172,11 +172,11 @@ def in_a_browser(site, profile):
 
 @every_mode
 @every_model
-def test_litert_in_a_browser(name, mode, site, tmp_path_factory, monkeypatch):
+def test_litert_in_a_browser(name, mode, site, tmp_path_factory):
     needs("chromium", "@litertjs/core")
     folder = site[0]
     model, x = prepared(name, mode)
-    file = litert_file(model, x, folder, monkeypatch, mode)
+    file = litert_file(model, x, folder, mode)
     samples = named_samples(model, x)
     count = len(next(iter(samples.values())))
     rows = [

@@ -30,7 +30,7 @@ TELLS_GPUS = "import os, sys; sys.exit(os.environ['CUDA_VISIBLE_DEVICES'])"
 
 
 @pytest.fixture
-def play(tmp_path, monkeypatch):
+def play(tmp_path, monkeypatch, own_processes):
     def script(source):
         path = tmp_path / "script.py"
         path.write_text(source)

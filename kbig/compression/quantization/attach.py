@@ -22,6 +22,8 @@ from kbig.errors import UsageError
 from kbig.models.layers import children
 
 _ISLAND = LayerSpec(in_float)
+# Of plans: where layers of the table have ranges.
+_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +52,23 @@ class QuantizationPlan:
 
     def to_config(self) -> dict:
         """As JSON has it."""
-        return dataclasses.asdict(self)
+        return {"version": _VERSION, **dataclasses.asdict(self)}
 
     @classmethod
     def from_config(cls, config: dict) -> "QuantizationPlan":
-        """From what `to_config` made of one."""
+        """From what `to_config` made of one.
+
+        Raises:
+            UsageError: another version of kbig did, whose layers had other
+                ranges.
+        """
+        if config.get("version") != _VERSION:
+            raise UsageError(
+                "The model was quantized by another version of kbig, whose "
+                "layers round elsewhere. Received: plan version "
+                f"{config.get('version')}, expected {_VERSION}. Quantize the "
+                "float model again."
+            )
         ranges = []
         for number, spec in config["ranges"]:
             fixed = spec["fixed"]
@@ -184,7 +198,7 @@ def discover(model: keras.Model, sample, plan: QuantizationPlan):
         plan,
         float_outputs=not all(ranged),
         ranges=tuple(
-            (numbers[id(x.layer)], x.spec)
+            (numbers[id(x.layer)], mode.spec_of(x))
             for x in mode.sources()
             if not x.spec.table
         ),

@@ -50,11 +50,13 @@ def check_ranges(model: keras.Model) -> None:
     """Raises a UsageError where what the sample gave is not finite."""
     for layer in model._flatten_layers():
         if isinstance(layer, Range) and layer.spec.fixed is None:
-            bounds = [np.asarray(bound).tolist() for bound in layer.bounds()]
-            if not np.isfinite(bounds).all():
+            bounds = np.stack([np.ravel(x) for x in layer.bounds()], 1)
+            faulty = bounds[~np.isfinite(bounds).all(1)]
+            if len(faulty):
                 raise UsageError(
                     "The model gives numbers that are not finite, so there "
-                    f"are no ranges. Received: {bounds} for {layer.path}. "
+                    f"are no ranges. Received: {faulty[0].tolist()} for "
+                    f"{layer.path}. "
                     "Take weights from before training diverged."
                 )
 

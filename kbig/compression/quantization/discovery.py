@@ -23,7 +23,7 @@ class Source:
         spec: of its range.
         readers: layers, None for one that needs it rounded, `PASSED_ON` or
             `BY_CHANNEL`.
-        channels: of the tensor, where an island reads it so.
+        channels: entries of its last axis.
     """
 
     layer: object
@@ -98,7 +98,7 @@ class Discovery(Mode):
             source.readers.append(PASSED_ON)
             y = y if y is x else tf.identity(y)
             y._kbig_source = source
-        return y
+        return self.in_float(y) if self.is_in_float(x) else y
 
     def made_by(self, layer, spec: RangeSpec, x):
         """Gives a tensor the range of a layer within this one."""
@@ -112,7 +112,6 @@ class Discovery(Mode):
         if source is None:
             return x
         source.readers.append(BY_CHANNEL)
-        source.channels = x.shape[-1]
         return self.in_float(x)
 
     def in_float(self, x):
@@ -139,28 +138,35 @@ class Discovery(Mode):
         marked = tf.identity(x)
         key = (id(layer), spec.name)
         # A loop comes by again.
-        source = self.found.setdefault(key, Source(layer, spec, readers))
+        channels = x.shape[-1] if x.shape.rank else 0
+        source = self.found.setdefault(
+            key, Source(layer, spec, readers, channels)
+        )
         marked._kbig_source = source
         return marked
 
     def sources(self) -> list["Source"]:
         """The tensors that are rounded."""
-        kept = [x for x in self.found.values() if self._folded(x) is None]
-        for source in kept:
-            if source.channels and self._can_be_by_channel(source):
-                source.spec = dataclasses.replace(
-                    source.spec, symmetric=True, channels=source.channels
-                )
-        return kept
+        return [x for x in self.found.values() if self._folded(x) is None]
 
-    def _can_be_by_channel(self, source: "Source") -> bool:
-        """Whether a kernel can be divided by the scales of the channels."""
+    def spec_of(self, source: "Source") -> RangeSpec:
+        """The range of a tensor: of channels, if only islands read it so.
+
+        Its layer's kernel is then divided by their scales, which calls with
+        others must not share.
+        """
         layer = source.layer
-        return (
-            bool(layer.quantization_spec.normalized)
+        by_channel = (
+            BY_CHANNEL in source.readers
+            and all(x in (PASSED_ON, BY_CHANNEL) for x in source.readers)
+            and bool(layer.quantization_spec.normalized)
             and activations.is_linear(layer)
             and self._calls[id(layer)] <= 1
-            and all(x in (PASSED_ON, BY_CHANNEL) for x in source.readers)
+        )
+        if not by_channel:
+            return source.spec
+        return dataclasses.replace(
+            source.spec, symmetric=True, channels=source.channels
         )
 
     def folded(self) -> list[tuple]:

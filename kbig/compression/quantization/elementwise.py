@@ -8,6 +8,7 @@ from keras.src.ops import numpy as arrays
 
 from kbig.compression.quantization import activations
 from kbig.compression.quantization.table import LayerSpec
+from kbig.compression.quantization.table import identical
 from kbig.compression.quantization.table import passing
 from kbig.compression.quantization.table import register_layer
 from kbig.compression.quantization.table import standard
@@ -130,6 +131,9 @@ for layer_class in (
     L.SpatialDropout1D,
     L.SpatialDropout2D,
     L.GaussianNoise,
+):
+    register_layer(layer_class, LayerSpec(identical))
+for layer_class in (
     L.Flatten,
     L.Reshape,
     L.Permute,
@@ -162,7 +166,8 @@ def in_float(layer, quantize, *args, **kwargs):
         args, kwargs = keras.tree.map_structure(
             quantize.released, (args, kwargs)
         )
-        return layer.float_call(*args, **kwargs)
+        outputs = layer.float_call(*args, **kwargs)
+    return keras.tree.map_structure(quantize.in_float, outputs)
 
 
 def _average(layer, quantize, x, mask=None):

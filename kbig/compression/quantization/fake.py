@@ -39,11 +39,11 @@ def fake_quantize(x: tf.Tensor, low, high, bits: int = 8) -> tf.Tensor:
 
 
 def fake_quantize_channels(x: tf.Tensor, largest) -> tf.Tensor:
-    """Rounds to 255 values around zero, each channel to its own.
+    """Rounds to 256 values around zero, each channel to its own.
 
     Args:
         x: `(..., channels)`, float.
-        largest: `(channels,)`, above 0: magnitudes that the grids end in.
+        largest: `(channels,)`, above 0: the largest value of each grid.
 
     Returns:
         A tensor of the shape and dtype of `x`.

@@ -56,7 +56,7 @@ def bias(layer, value):
         value: its bias, or None.
     """
     scale, shift = _folded(layer)
-    if scale is None or value is shift is None:
+    if scale is None or (value is None and shift is None):
         return value
     with tf.init_scope():
         own = 0 if value is None else np.asarray(value)

@@ -91,7 +91,7 @@ class Mode:
         return x
 
     def is_in_float(self, x) -> bool:
-        """Whether `x` comes out of an island as it is."""
+        """Whether `x` comes out of an island, where that is to be told."""
         return False
 
     def read(self, x) -> None:

@@ -88,7 +88,7 @@ class Quantize:
 
     def in_float(self, x):
         """Tells that `x`, made in an island, is for another island."""
-        return self.mode.in_float(x)
+        return with_mask_of(x, self.mode.in_float(x))
 
     def island_input(self, x):
         """What an island is given: rounded, unless another one gives it."""

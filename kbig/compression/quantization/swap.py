@@ -125,7 +125,7 @@ def _activation() -> property:
 
 
 def _bias() -> property:
-    """The bias, with the shift of a folded normalization in what is written."""
+    """The bias; in what is written, with what is folded into the layer."""
 
     def get(self):
         mode = modes.current()

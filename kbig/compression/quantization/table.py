@@ -37,6 +37,22 @@ def passing(layer, quantize, *args, **kwargs):
     return quantize.same(inputs, layer.float_call(inputs, *others, **kwargs))
 
 
+def identical(layer, quantize, x, *args, **kwargs):
+    """Gives what it is given, but for noise in training.
+
+    What comes out of an island is not rounded on its way to another one.
+
+    Args:
+        layer: called.
+        quantize: a `Quantize`.
+        x: the tensor.
+        *args: the rest of its call.
+        **kwargs: likewise.
+    """
+    x = quantize.island_input(x)
+    return quantize.same(x, layer.float_call(x, *args, **kwargs))
+
+
 def supported(layer) -> str:
     """Every configuration of the layer is."""
     return ""
@@ -55,8 +71,9 @@ class LayerSpec:
             own.
         methods: likewise, in place of other methods of the layer.
         activation: whether `layer.activation` is the end of what it computes.
-        normalized: the weight that the scale of a batch normalization behind
-            the layer is multiplied into; empty where none is folded in.
+        normalized: the weight that scales of the layer's channels are
+            multiplied into, as of a batch normalization behind it; empty
+            where none can be.
         folds: from the layer, and the one whose output it reads, to whether
             runtimes fold it into that one, so that nothing is rounded
             between.

@@ -7,6 +7,7 @@ import pytest
 
 import kbig
 from kbig.compression.quantization.discovery import Discovery
+from kbig.errors import UsageError
 from kbig.export.integers import operations
 from tests.compression.quantization.int8 import check_equal
 
@@ -88,3 +89,30 @@ def test_a_saved_model_has_the_grids(encoder, rows, tmp_path):
     np.testing.assert_array_equal(
         quantized.predict(rows, verbose=0), loaded.predict(rows, verbose=0)
     )
+
+
+def test_what_is_skipped_is_not_rounded_on_its_way(encoder, rows):
+    quantized = kbig.compression.quantize_aware(
+        encoder, rows, skip=["*feedforward_output_dense"]
+    )
+    # A dropout between two parts in float has nothing to round.
+    assert not named(quantized, "feedforward_dropout")
+    assert not named(quantized, "feedforward_output_dense")
+
+
+def test_a_plan_of_another_version_is_refused(encoder, rows):
+    quantized = kbig.compression.quantize_aware(encoder, rows)
+    config = quantized.get_config()
+    config["plan"] = {**config["plan"], "version": 1}
+    with pytest.raises(UsageError, match="version 1.*Quantize the float model"):
+        type(quantized).from_config(config)
+
+
+def test_integers_are_not_given_where_the_model_ends_in_float(rows, tmp_path):
+    x = keras.Input((6, WIDTH))
+    layer = keras_hub.layers.TransformerEncoder(8, 2, normalize_first=True)
+    model = kbig.compression.quantize_aware(keras.Model(x, layer(x)), rows)
+    file = tmp_path / "model.tflite"
+    with pytest.raises(UsageError, match="ends in float"):
+        kbig.export.litert(model, file, "int8", samples=rows, integer_io=True)
+    check_equal(model, rows, tmp_path)
