@@ -13,6 +13,7 @@ import tensorflow as tf
 from kbig.compression.quantization.model import is_quantized
 from kbig.errors import GateError
 from kbig.export import processes
+from kbig.export.convertible import convertible
 from kbig.export.integers import check_integers
 from kbig.export.lengths import shortened
 from kbig.export.lengths import signature_of
@@ -22,7 +23,6 @@ from kbig.export.signatures import Signature
 from kbig.export.signatures import model_signatures
 from kbig.export.weight_only import LEAST_NUMBERS
 from kbig.export.weight_only import weights_in_int8
-from kbig.models.layers import unrolled
 
 # Modes that compute in integers throughout.
 INTEGER_MODES = ("int8", "int16")
@@ -119,7 +119,8 @@ def write_reference(
         GateError: one does not convert, or not in time.
     """
     saved_model = folder / "reference.saved_model"
-    in_float = model.as_floats() if is_quantized(model) else unrolled(model)
+    quantized = is_quantized(model)
+    in_float = model.as_floats() if quantized else convertible(model)
     with in_float:
         (signature,) = model_signatures(model)
         write_saved_model([fixed(signature, samples)], saved_model)
@@ -134,7 +135,7 @@ def _for_mode(model: keras.Model, mode: str):
     if is_quantized(model):
         return model.as_integers()
     in_integers = mode in INTEGER_MODES
-    return unrolled(model) if in_integers else contextlib.nullcontext()
+    return convertible(model) if in_integers else contextlib.nullcontext()
 
 
 def _round_weights(file: pathlib.Path) -> None:

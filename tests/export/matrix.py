@@ -129,10 +129,6 @@ REFUSALS = {
     "or take `dynamic`.",
     "only of models that take floats": "The converter has int16 only for "
     "inputs of floats. Take `int8` or `dynamic`.",
-    "would compute in float where it should in int8": "The converter leaves "
-    "parts of layer normalization in float. Train for int8.",
-    "not yet supported for op: 'NEG'": "The converter has no int16 for layer "
-    "normalization. Take `int8` or `dynamic`.",
 }
 
 
