@@ -249,7 +249,9 @@ class FloatExport(Export):
         """As it is."""
         found = layer.quantization.ranges.get(spec.name)
         if found is not None and found.spec.channels:
-            return self._multiplied_out(layer, x)
+            # Or the converter would join the product with the kernel, and
+            # what is compared by its name would be in other units.
+            return self._multiplied_out(layer, super().released(x))
         return x
 
     input = output = tensor

@@ -82,6 +82,18 @@ def test_what_a_second_layer_reads_has_one_grid(rows):
     assert [x.grids for x in grids] == [1, 1]
 
 
+def test_the_report_compares_like_with_like(encoder, rows, tmp_path):
+    quantized = kbig.compression.quantize_aware(encoder, rows)
+    file = tmp_path / "model.tflite"
+    found = kbig.export.litert(quantized, file, "int8", samples=rows).integers
+    errors = {
+        x.layer: x.relative
+        for x in found.layers
+        if x.layer.endswith("feedforward_output_dense")
+    }
+    assert errors and max(errors.values()) < 0.1
+
+
 def test_a_saved_model_has_the_grids(encoder, rows, tmp_path):
     quantized = kbig.compression.quantize_aware(encoder, rows)
     quantized.save(tmp_path / "quantized.keras")
