@@ -38,11 +38,17 @@ def test_it_is_the_same_function_without_negation(options):
     assert "call" not in vars(layer)
 
 
+class Doubled(keras.layers.LayerNormalization):
+    def call(self, inputs):
+        return 2 * super().call(inputs)
+
+
 def test_other_normalizations_are_left_alone():
     inputs = keras.Input((5, 8))
     others = (
         keras.layers.LayerNormalization(axis=(1, 2)),
         keras.layers.RMSNormalization(),
+        Doubled(),
     )
     model = keras.Sequential([inputs, *others])
     x = np.random.default_rng(0).normal(size=(4, 5, 8)).astype("float32")
