@@ -18,7 +18,6 @@ import statistics
 import tempfile
 
 import numpy as np
-import tensorflow as tf
 
 import kbig
 from kbig.export.latencies import in_turns
@@ -75,11 +74,8 @@ def parsed_options():
 def test_rows(run: Run, options):
     dataset = kbig.data.load(run.config["data"])
     texts, labels = dataset.arrays("test")
-    tokenizer = kbig.data.tokenizer(
-        run.vocabulary, run.config["lowercase"], run.config["strip_accents"]
-    )
     texts, labels = texts[: options.limit], labels[: options.limit]
-    rows = kbig.data.encode(tf.constant(texts), tokenizer, options.length)
+    rows = kbig.data.encode(texts, run.tokenizer(), options.length)
     return {name: x.numpy() for name, x in rows.items()}, labels
 
 
@@ -133,7 +129,7 @@ def shorter(processes, rows, options) -> None:
     for length in SHORTER:
         cut = {name: x[:1, :length] for name, x in rows.items()}
         for process in free.values():
-            process.run(cut)
+            process.prepare(cut)
         seconds = latencies(free, options.rounds)
         for name, own in seconds.items():
             table.append((f"{name}, {length}", *in_numbers(own, whole[name])))

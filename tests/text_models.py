@@ -3,10 +3,12 @@
 import keras
 
 from kbig import data
+from kbig import export
 from kbig import models
 
 TEXTS = ["the cat sat on the mat", "a tree has leaves", "walking and running"]
 CLASSES = ("animal", "plant", "act")
+LENGTH = 12
 
 
 def text_classifier(num_layers=1, hidden_dim=32):
@@ -21,3 +23,20 @@ def text_classifier(num_layers=1, hidden_dim=32):
     backbone = models.bert(size, len(vocabulary))
     model = models.bert_classifier(backbone, 3)
     return model, backbone, data.tokenizer(vocabulary)
+
+
+def exported(
+    model, tokenizer, folder, formats, sequence_length=LENGTH, **options
+):
+    """What `kbig.export.artefacts` says of a classifier of `CLASSES`."""
+    return export.artefacts(
+        model,
+        folder,
+        formats,
+        name="topics",
+        samples=TEXTS,
+        tokenizer=tokenizer,
+        sequence_length=sequence_length,
+        class_names=CLASSES,
+        **options,
+    )

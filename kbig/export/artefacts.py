@@ -9,11 +9,9 @@ from collections.abc import Sequence
 import keras
 
 from kbig.export.formats import FORMATS
-from kbig.export.formats import check_for_litert
 from kbig.export.formats import check_formats
-from kbig.export.formats import check_free
 from kbig.export.formats import check_pixels
-from kbig.export.lengths import check_lengths
+from kbig.export.formats import check_shapes
 from kbig.export.publish import job_of
 from kbig.export.publish import publish_proved
 from kbig.export.report import ArtefactReport
@@ -107,20 +105,18 @@ def artefacts(
         tokenizer_ops,
     )
     check_pixels(job, formats if pixels else ())
-    check_lengths(job.model, job.samples, lengths)
-    check_for_litert(formats, free=free, lengths=lengths)
-    for key in formats:
-        check_free(job.model, key.removeprefix("litert-"), free)
+    check_shapes(job, formats, free, lengths)
     job = dataclasses.replace(
         job,
         about=dict(about or {}),
         free=tuple(free),
         lengths=tuple(lengths),
         pixels=pixels,
-        latencies=latencies,
     )
     chosen = [FORMATS[key] for key in formats]
-    return publish_proved(job, chosen, pathlib.Path(directory), labels)
+    return publish_proved(
+        job, chosen, pathlib.Path(directory), labels, latencies
+    )
 
 
 def saved_model(

@@ -11,13 +11,11 @@ import keras
 from kbig.errors import UsageError
 from kbig.export.formats import LITERT_MODES
 from kbig.export.formats import Format
-from kbig.export.formats import check_for_litert
-from kbig.export.formats import check_free
 from kbig.export.formats import check_pixels
+from kbig.export.formats import check_shapes
 from kbig.export.formats import litert_writer
 from kbig.export.formats import onnx_writer
 from kbig.export.integer_details import integer_report
-from kbig.export.lengths import check_lengths
 from kbig.export.onnx import ONNX_MODES
 from kbig.export.onnx import OPSETS
 from kbig.export.onnx import check_mode
@@ -105,11 +103,10 @@ def litert(
     path = _checked_path(path, ".tflite", mode, LITERT_MODES)
     job = job_of(model, path.stem, samples, task=task)
     _check_files(files or {})
-    check_free(job.model, mode, free)
-    check_for_litert([f"litert-{mode}"], free=free, lengths=lengths)
+    formats = [f"litert-{mode}"]
     has_rows = representative is not None
-    check_lengths(job.model, job.samples, lengths, has_rows)
-    check_pixels(job, [f"litert-{mode}"] if pixels else ())
+    check_shapes(job, formats, free, lengths, has_rows)
+    check_pixels(job, formats if pixels else ())
     job = dataclasses.replace(
         job,
         integer_io=integer_io,

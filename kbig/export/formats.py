@@ -11,6 +11,7 @@ import numpy as np
 
 from kbig.compression.quantization.model import is_quantized
 from kbig.errors import UsageError
+from kbig.export.lengths import check_lengths
 from kbig.export.litert import FREE
 from kbig.export.litert import INTEGER_MODES
 from kbig.export.litert import write_litert
@@ -47,7 +48,6 @@ class Job:
     free: Sequence[str] = ()
     lengths: Sequence[int] = ()
     pixels: bool = False
-    latencies: bool = False
     about: Mapping = dataclasses.field(default_factory=dict)
 
 
@@ -104,11 +104,11 @@ def litert_writer(mode: str, file_name: str = "") -> Callable:
             file,
             mode,
             job.samples,
-            job.representative,
-            job.integer_io,
-            job.free,
-            job.pixels,
-            job.lengths,
+            representative=job.representative,
+            integer_io=job.integer_io,
+            free=job.free,
+            pixels=job.pixels,
+            lengths=job.lengths,
         )
         texts, lowercase = _texts(job), _lowers_case(job.tokenizer)
         add_metadata(file, job.name, job.samples, texts, lowercase)
@@ -241,14 +241,33 @@ def check_formats(formats: Sequence[str], name: str) -> None:
         )
 
 
-def check_for_litert(formats: Sequence[str], **options) -> None:
-    """Raises a UsageError for options of LiteRT files where there are none."""
-    given = {name: value for name, value in options.items() if value}
-    if len(given) > 1 and "length" in given["free"]:
+def check_shapes(
+    job: Job,
+    formats: Sequence[str],
+    free: Sequence[str],
+    lengths: Sequence[int],
+    has_rows: bool = False,
+) -> None:
+    """Raises a UsageError for shapes that no file can have.
+
+    Args:
+        job: a model and its samples.
+        formats: that are to be written.
+        free: what LiteRT files are to leave free.
+        lengths: of shorter rows that they are to have signatures for.
+        has_rows: whether ranges are read from rows, all of one length.
+    """
+    for key in formats:
+        _check_free(job.model, key.removeprefix("litert-"), free)
+    check_lengths(job.model, job.samples, lengths, has_rows)
+    if lengths and "length" in free:
         raise UsageError(
             "A file that leaves the length free needs no other signatures for "
-            f"lengths. Received: {given}. Pass one of them."
+            f"lengths. Received: free={free!r}, lengths={lengths!r}. Pass one "
+            "of them."
         )
+    options = {"free": free, "lengths": lengths}
+    given = {name: value for name, value in options.items() if value}
     if given and not any(key.startswith("litert-") for key in formats):
         raise UsageError(
             f"{', '.join(given)}: an option of LiteRT files. Received: "
@@ -257,7 +276,7 @@ def check_for_litert(formats: Sequence[str], **options) -> None:
         )
 
 
-def check_free(model: keras.Model, mode: str, free: Sequence[str]) -> None:
+def _check_free(model: keras.Model, mode: str, free: Sequence[str]) -> None:
     """Raises a UsageError for a dimension that cannot be left free."""
     if set(free) - {*FREE} or isinstance(free, str):
         raise UsageError(

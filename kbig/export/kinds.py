@@ -59,9 +59,14 @@ def kind_of(path: pathlib.Path) -> Kind:
     )
 
 
-def name_of(path: pathlib.Path) -> str:
-    """The last part of the path, `saved_model` for a version."""
-    return "saved_model" if kind_of(path) is _SAVED_MODEL else path.name
+def short_name(path: pathlib.Path, kind: str) -> str:
+    """The last part of the path, `saved_model` for a version.
+
+    Args:
+        path: of an artefact, which need not be there any more.
+        kind: the name of its kind.
+    """
+    return "saved_model" if kind == _SAVED_MODEL.name else path.name
 
 
 def weights_of(path: pathlib.Path) -> str:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from kbig.errors import UsageError
-from kbig.export.kinds import name_of
+from kbig.export.kinds import kind_of
+from kbig.export.kinds import short_name
 from kbig.export.latency import paired_ratio
 from kbig.export.runtime import artefact_process
 from kbig.models.arguments import check_each_positive
@@ -201,7 +202,7 @@ def check_baseline(paths, baseline, latencies: bool) -> None:
 
 def _names(paths: Sequence[pathlib.Path]) -> list[str]:
     """Short ones, where they tell artefacts apart."""
-    names = [name_of(path) for path in paths]
+    names = [short_name(path, kind_of(path).name) for path in paths]
     return names if len({*names}) == len(names) else list(map(str, paths))
 
 

@@ -30,7 +30,6 @@ INTEGER_MODES = ("int8", "int16")
 FREE = ("batch", "length")
 # What the converter makes of a mode that it does not have itself.
 _CONVERTED_AS = {"int8-weights": "float32"}
-_DEFAULT = "serving_default"
 _CONVERTER = pathlib.Path(__file__).with_name("convert_litert.py")
 
 
@@ -188,6 +187,6 @@ def _shape(spec, given, free) -> tuple[int | None, ...]:
     return batch, *given[1:]
 
 
-def _convert(saved_model, file, mode, rows="", keys=_DEFAULT) -> None:
-    arguments = [saved_model, file, mode, rows, keys]
+def _convert(saved_model, file, mode, *options) -> None:
+    arguments = [saved_model, file, mode, *options]
     processes.convert(_CONVERTER, arguments, file.name)

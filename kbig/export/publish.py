@@ -1,7 +1,5 @@
 """The one way to a final name: written aside, verified, renamed."""
 
-import dataclasses
-
 from kbig.data.core_tokens import CoreTokens
 from kbig.errors import GateError
 from kbig.errors import UsageError
@@ -25,7 +23,9 @@ from kbig.export.warmup import warmup_note
 TOKENIZER_OPS = {"text": lambda tokenizer: tokenizer, "core": CoreTokens}
 
 
-def publish_proved(job, formats, directory, labels) -> VerifyReport:
+def publish_proved(
+    job, formats, directory, labels, latencies: bool = False
+) -> VerifyReport:
     """Writes aside, verifies, and renames only when every gate held.
 
     Args:
@@ -33,6 +33,7 @@ def publish_proved(job, formats, directory, labels) -> VerifyReport:
         formats: what to write of it.
         directory: where to.
         labels: of the job's samples, or None.
+        latencies: whether to measure them by threads and rows, too.
 
     Returns:
         What was measured, with the final paths.
@@ -47,11 +48,10 @@ def publish_proved(job, formats, directory, labels) -> VerifyReport:
     task_of(job.task, labels, output_names(job.model), job.class_names)
     with staging(directory) as aside:
         staged = [format.write(job, aside) for format in formats]
-        report = _verified(job, staged, job.samples, labels)
+        report = _verified(job, staged, job.samples, labels, latencies)
         if "length" in job.free:
-            once = dataclasses.replace(job, latencies=False, class_names=())
             files = [path for path in staged if path.suffix == ".tflite"]
-            _verified(once, files, half_of(job.model, job.samples), None)
+            _verified(job, files, half_of(job.model, job.samples))
         paths = [
             format.publish(path, directory)
             for format, path in zip(formats, staged)
@@ -59,7 +59,9 @@ def publish_proved(job, formats, directory, labels) -> VerifyReport:
         return report.published(paths, notes=_notes(formats))
 
 
-def _verified(job, staged, samples, labels) -> VerifyReport:
+def _verified(
+    job, staged, samples, labels=None, latencies=False
+) -> VerifyReport:
     report = verify(
         job.model,
         staged,
@@ -67,7 +69,7 @@ def _verified(job, staged, samples, labels) -> VerifyReport:
         labels=labels,
         class_names=job.class_names,
         task=job.task,
-        latencies=job.latencies,
+        latencies=latencies,
     )
     _require_passed(report)
     return report

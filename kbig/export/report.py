@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 from kbig.export.integer_report import IntegerReport
+from kbig.export.kinds import short_name
 from kbig.export.latencies import LatenciesReport
 from kbig.reporting import Bytes
 from kbig.reporting import Percent
@@ -83,8 +84,7 @@ class ArtefactReport(Report):
     @property
     def name(self) -> str:
         """The last part of the path, `saved_model` for a version."""
-        path = pathlib.Path(self.path)
-        return "saved_model" if self.format == "SavedModel" else path.name
+        return short_name(pathlib.Path(self.path), self.format)
 
     def tables(self) -> list[Table]:
         """One row; of int8 files what is in them, too."""

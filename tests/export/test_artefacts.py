@@ -15,11 +15,11 @@ from kbig import export
 from kbig import models
 from kbig.errors import GateError
 from kbig.errors import UsageError
+from tests import text_models
 from tests.text_models import CLASSES
+from tests.text_models import LENGTH
 from tests.text_models import TEXTS
 from tests.text_models import text_classifier
-
-LENGTH = 12
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +32,12 @@ def text_model():
 def exported(text_model, tmp_path_factory, own_processes):
     model, tokenizer = text_model
     directory = tmp_path_factory.mktemp("topics")
-    report = export.artefacts(
+    report = text_models.exported(
         model,
+        tokenizer,
         directory,
         ["savedmodel", "litert-float16", "litert-dynamic"],
-        name="topics",
-        samples=TEXTS,
         labels=np.array([0, 1, 2]),
-        tokenizer=tokenizer,
-        sequence_length=LENGTH,
-        class_names=CLASSES,
     )
     return directory, report
 

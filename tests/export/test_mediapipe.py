@@ -14,7 +14,9 @@ from ai_edge_litert import schema_py_generated as schema
 from kbig import data
 from kbig import export
 from kbig import models
+from tests import text_models
 from tests.text_models import CLASSES
+from tests.text_models import LENGTH
 from tests.text_models import TEXTS
 from tests.text_models import text_classifier
 
@@ -23,7 +25,6 @@ FOUND = importlib.util.find_spec("mediapipe")
 if FOUND is None:
     pytest.skip("needs mediapipe", allow_module_level=True)
 
-LENGTH = 12
 BYTES = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), "uint8")
 IMAGE_NAMES = ("a", "b", "c")
 
@@ -37,16 +38,8 @@ def text_model():
 @pytest.fixture(scope="module")
 def text_file(text_model, tmp_path_factory):
     model, tokenizer = text_model
-    report = export.artefacts(
-        model,
-        tmp_path_factory.mktemp("text"),
-        ["litert-float32"],
-        name="topics",
-        samples=TEXTS,
-        tokenizer=tokenizer,
-        sequence_length=LENGTH,
-        class_names=CLASSES,
-    )
+    folder = tmp_path_factory.mktemp("text")
+    report = text_models.exported(model, tokenizer, folder, ["litert-float32"])
     return report.artefacts[0].path
 
 

@@ -19,6 +19,7 @@ from kbig.export.served import embedding_model
 from kbig.export.signatures import model_signatures
 from kbig.export.worker import _loaded
 from kbig.serving import protos
+from tests import text_models
 from tests.text_models import CLASSES
 from tests.text_models import TEXTS
 from tests.text_models import text_classifier
@@ -40,15 +41,12 @@ def text_model():
 @pytest.fixture(scope="module")
 def exported(text_model, tmp_path_factory):
     model, _, tokenizer = text_model
-    return export.artefacts(
+    return text_models.exported(
         model,
+        tokenizer,
         tmp_path_factory.mktemp("topics"),
         ["savedmodel"],
-        name="topics",
-        samples=TEXTS,
-        tokenizer=tokenizer,
         sequence_length=LENGTH,
-        class_names=CLASSES,
         about={"data": "glosses", "metrics": {"test_accuracy": 0.5}},
     )
 

@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 
 from kbig import data
-from kbig import export
 from kbig import models
 from kbig.errors import ServingError
 from kbig.errors import UsageError
@@ -19,14 +18,15 @@ from kbig.export.saved_model import write_saved_model
 from kbig.export.signatures import model_signatures
 from kbig.serving import Client
 from kbig.serving import retries
+from tests import text_models
 from tests.serving.tf_serving import Model
 from tests.serving.tf_serving import grpc_server
 from tests.serving.tf_serving import rest_server
 from tests.text_models import CLASSES
+from tests.text_models import LENGTH
 from tests.text_models import TEXTS
 from tests.text_models import text_classifier
 
-LENGTH = 12
 UNAVAILABLE = {"rest": 503, "grpc": grpc.StatusCode.UNAVAILABLE}
 
 
@@ -40,15 +40,9 @@ def classifier():
 @pytest.fixture(scope="module")
 def served(classifier, tmp_path_factory):
     model, tokenizer = classifier
-    report = export.saved_model(
-        model,
-        tmp_path_factory.mktemp("topics"),
-        samples=TEXTS,
-        tokenizer=tokenizer,
-        sequence_length=LENGTH,
-        class_names=CLASSES,
-    )
-    return Model("topics", report.path)
+    folder = tmp_path_factory.mktemp("topics")
+    report = text_models.exported(model, tokenizer, folder, ["savedmodel"])
+    return Model("topics", report.artefacts[0].path)
 
 
 @pytest.fixture(scope="module")
