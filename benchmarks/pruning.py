@@ -352,12 +352,22 @@ def timed(model, x, y, batch_size, is_pruned):
 
 
 def step_seconds(model, x, y, batch_size, epochs, callbacks=()) -> float:
-    """Seconds of a step, the mean over all epochs but the first."""
-    times = []
+    """Seconds of a step, the mean over all epochs but the first.
+
+    From the begin of an epoch's first step to the end of its last: between
+    epochs tf.data waits for its own threads, up to a second.
+    """
+    begun, ended = {}, {}
 
     class Clock(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            times.append(time.perf_counter())
+            self.epoch = epoch
+
+        def on_train_batch_begin(self, batch, logs=None):
+            begun.setdefault(self.epoch, time.perf_counter())
+
+        def on_train_batch_end(self, batch, logs=None):
+            ended[self.epoch] = time.perf_counter()
 
     model.fit(
         x,
@@ -367,9 +377,9 @@ def step_seconds(model, x, y, batch_size, epochs, callbacks=()) -> float:
         verbose=0,
         callbacks=[*callbacks, Clock()],
     )
-    times.append(time.perf_counter())
     steps = math.ceil(len(y) / batch_size)
-    return (times[-1] - times[1]) / ((epochs - 1) * steps)
+    seconds = sum(ended[epoch] - begun[epoch] for epoch in range(1, epochs))
+    return seconds / ((epochs - 1) * steps)
 
 
 def idx_files(directory, name):

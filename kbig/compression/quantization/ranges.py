@@ -88,25 +88,31 @@ class Progress:
         return new if self.frozen is None else tf.where(self.frozen, old, new)
 
 
-def extremes(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The smallest and the largest value of each column.
+def extremes(x: tf.Tensor, channels: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The smallest and the largest value.
 
     Args:
-        x: `(values, columns)`, float32.
+        x: any shape, float32.
+        channels: entries of the last axis that have bounds each; 0 is one
+            pair for all.
     """
-    return tf.reduce_min(x, 0), tf.reduce_max(x, 0)
+    # Not of a reshaped tensor, which XLA reads once more.
+    axes = list(range(x.shape.rank - 1)) if channels else None
+    return tf.reduce_min(x, axes), tf.reduce_max(x, axes)
 
 
-def percentiles(x: tf.Tensor, outside: float = 1e-3):
-    """Bounds that leave a share of each column outside on either side.
+def percentiles(x: tf.Tensor, channels: int, outside: float = 1e-3):
+    """Bounds that leave a share of the values outside on either side.
 
     Args:
-        x: `(values, columns)`, float32. Of many an even sample is taken.
+        x: any shape, float32. Of many values an even sample is taken.
+        channels: as of `extremes`.
         outside: the share.
     """
+    values = tf.reshape(x, (-1, channels) if channels else (-1,))
     # Odd, or of rows of 128 steps the same few would be seen.
-    stride = tf.bitwise.bitwise_or(1, tf.shape(x)[0] // _SORTED)
-    values = tf.sort(x[::stride], 0)
+    stride = tf.bitwise.bitwise_or(1, tf.shape(values)[0] // _SORTED)
+    values = tf.sort(values[::stride], 0)
     last = tf.cast(tf.shape(values)[0] - 1, tf.float32)
     return (
         values[tf.cast(tf.round(outside * last), tf.int32)],
@@ -223,9 +229,8 @@ class Range(keras.layers.Layer):
 
     def _seen(self, x) -> tuple:
         """Bounds of a batch that hold zero and leave room for a grid."""
-        columns = tf.reshape(x, (-1, self.spec.channels or 1))
         read, _ = OBSERVERS[self.observation.observer]
-        low, high = (tf.reshape(b, self.low.shape) for b in read(columns))
+        low, high = read(x, self.spec.channels)
         low = tf.minimum(low, 0.0)
         high = tf.maximum(high, 0.0)
         return low, tf.maximum(high, low + fake.SMALLEST_RANGE)
