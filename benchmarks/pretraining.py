@@ -14,14 +14,10 @@ shorter rows beside (`kbig.data.pack_by_length`).
 """
 
 import argparse
-import contextlib
-import importlib.util
 import json
 import os
 import pathlib
 import statistics
-import subprocess
-import sys
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import matmul_peak
 import numpy as np
 import pretraining_sides
+import turns
 
 import kbig
 from kbig.reporting.tables import Percent
@@ -84,55 +81,6 @@ def prepare(options, path):
         return len(vocabulary), length
     sizes = np.array([min(len(text), length - 2) + 2 for text in texts])
     return len(vocabulary), round((sizes**2).sum() / sizes.sum())
-
-
-@contextlib.contextmanager
-def started(name, path):
-    """A side's process, stopped at the end."""
-    script = pathlib.Path(pretraining_sides.__file__)
-    process = subprocess.Popen(
-        [sys.executable, str(script), name, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.stdin.close()
-        process.wait()
-
-
-def turn(process, first_step, steps):
-    """Lets a side train; its answer."""
-    process.stdin.write(f"{first_step} {steps}\n")
-    process.stdin.flush()
-    for line in process.stdout:
-        if line.startswith("ANSWER "):
-            return json.loads(line.removeprefix("ANSWER "))
-    raise RuntimeError(f"{process.args} ended. See its error above.")
-
-
-def alternate(names, path, rounds, steps, warmup):
-    """Tokens a second of every round of every side, and its last loss."""
-    rates, losses = {name: [] for name in names}, {}
-    with contextlib.ExitStack() as stack:
-        processes = {}
-        for name in names:
-            # One after the other, so that no two compile at once.
-            processes[name] = stack.enter_context(started(name, path))
-            turn(processes[name], 0, warmup)
-            print(f"{name} is warm", file=sys.stderr)
-        for number in range(rounds):
-            for name, process in processes.items():
-                answer = turn(process, warmup + number * steps, steps)
-                rates[name].append(answer["tokens"] / answer["seconds"])
-                losses[name] = answer["loss"]
-                print(
-                    f"round {number + 1}: {name} {rates[name][-1]:.0f}",
-                    file=sys.stderr,
-                )
-    return rates, losses
 
 
 def table_of(rates, losses, flops, peaks, options):
@@ -211,22 +159,6 @@ def parse():
     return parser.parse_args()
 
 
-def available(sides):
-    """Leaves Hugging Face out, and says so, where it is not installed."""
-    missing = [
-        name
-        for name in ("torch", "transformers")
-        if importlib.util.find_spec(name) is None
-    ]
-    skipped = [name for name in sides if missing and name.startswith("torch-")]
-    if skipped:
-        print(
-            f"Left out: {', '.join(skipped)}; not installed: "
-            f"{', '.join(missing)}."
-        )
-    return [name for name in sides if name not in skipped]
-
-
 def main():
     """Prepares, lets the sides take turns, prints."""
     options = parse()
@@ -240,7 +172,6 @@ def main():
         rows = pathlib.Path(directory, "rows.npz")
         vocabulary_size, attended = prepare(options, rows)
         num_predictions = round(PREDICTIONS_PER_TOKEN * options.sequence_length)
-        path = pathlib.Path(directory, "options.json")
         settings = {
             "mode": options.mode,
             "size": {
@@ -253,14 +184,13 @@ def main():
             "batch_size": options.batch_size,
             "rows": str(rows),
         }
-        path.write_text(json.dumps(settings), "utf-8")
-        rates, losses = alternate(
-            available(options.sides),
-            path,
-            options.rounds,
-            options.steps,
-            options.warmup,
+        rates, answers = turns.compare(
+            pretraining_sides.__file__,
+            turns.available(options.sides),
+            settings,
+            options,
         )
+        losses = {name: answers[name]["loss"] for name in answers}
     flops = kbig.training.bert_training_flops(
         options.layers,
         options.hidden_dim,

@@ -1,28 +1,27 @@
 """The sides of `pretraining.py`: each trains in a process of its own.
 
-python benchmarks/pretraining_sides.py SIDE OPTIONS.json
-
-Reads a line `FIRST_STEP STEPS` from standard input, trains, and answers with
-a line of JSON: the seconds from the end of the first step to the end of the
-last, the real tokens trained on in that time, and the last loss.
+Started by it, as `turns.py` has it. The seconds are those from the end of the
+first step to the end of the last, the tokens what was not padding.
 """
 
-import json
 import os
-import sys
 import time
 import types
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import turns
 
 import kbig
 
 STOCK = ("kerashub", "kerashub-jit")
-# "kbig" is what `kbig pretrain-mlm` chooses; the next two are what it could.
+# "kbig" is what `kbig pretrain-mlm` chooses; the next are what it could.
 RUNTIMES = {
     "kbig": {},
+    "kbig-fused": {"precision": "float32", "fused": True},
+    "kbig-fused-bfloat16": {"precision": "onednn_bfloat16", "fused": True},
+    "kbig-bfloat16": {"precision": "onednn_bfloat16", "fused": False},
     "kbig-float32": {"precision": "float32", "xla": False},
     "kbig-xla": {"precision": "float32", "xla": True},
     "kerashub": {"precision": "float32", "xla": False},
@@ -37,6 +36,7 @@ def keras_side(name, options):
     runtime = kbig.training.Runtime(xla_pays_on_cpu=True, **RUNTIMES[name])
     with runtime.scope():
         model = _keras_model(name, options)
+    with runtime.scope(), runtime.fusing(model):
         model.compile(
             keras.optimizers.AdamW(1e-4, weight_decay=0.01)
             if name in STOCK
@@ -49,7 +49,7 @@ def keras_side(name, options):
     clock = _make_clock()
 
     def train(stream, steps):
-        with runtime.scope():
+        with runtime.scope(), runtime.fusing(model):
             history = model.fit(
                 stream,
                 steps_per_epoch=steps,
@@ -136,17 +136,25 @@ def _torch_batch(batch):
     import torch
 
     inputs, labels, weights = batch
-    tensors = {
-        name: torch.from_numpy(np.array(value)).long()
-        for name, value in inputs.items()
-    }
+    tensors = as_torch(inputs)
     labels = torch.from_numpy(np.array(labels)).long()
     return tensors, labels.masked_fill(
         torch.from_numpy(np.array(weights)) == 0, -100
     )
 
 
-def _arguments_of(inputs):
+def as_torch(inputs):
+    """PyTorch's tensors of the inputs of a model of Keras."""
+    import torch
+
+    return {
+        name: torch.from_numpy(np.array(value)).long()
+        for name, value in inputs.items()
+    }
+
+
+def arguments_of(inputs):
+    """Hugging Face's names for them."""
     return {
         "input_ids": inputs["token_ids"],
         "token_type_ids": inputs["segment_ids"],
@@ -161,14 +169,14 @@ def _loss_of_all(model, inputs, labels):
     everywhere = torch.full_like(inputs["token_ids"], -100)
     # Absent predictions stand at position 0, which nothing is predicted at.
     everywhere.scatter_(1, inputs["mask_positions"], labels)
-    return model(**_arguments_of(inputs), labels=everywhere).loss
+    return model(**arguments_of(inputs), labels=everywhere).loss
 
 
 def _loss_at_masked(model, inputs, labels):
     """The head on the masked positions only."""
     import torch
 
-    hidden = model.bert(**_arguments_of(inputs)).last_hidden_state
+    hidden = model.bert(**arguments_of(inputs)).last_hidden_state
     index = inputs["mask_positions"].unsqueeze(-1)
     hidden = hidden.gather(1, index.expand(-1, -1, hidden.shape[-1]))
     return torch.nn.functional.cross_entropy(
@@ -220,19 +228,18 @@ def tokens_of(stream, steps):
     return sum(int(np.sum(mask)) for mask in list(masks)[1:])
 
 
-def main(name, path):
-    """Answers until standard input ends."""
-    with open(path, encoding="utf-8") as file:
-        options = types.SimpleNamespace(**json.load(file))
+def prepare(name, options):
+    """A side's answers: seconds, real tokens and the last loss."""
     stream = batches_of(name, options)
     train = SIDES[name](name, options)
-    for line in sys.stdin:
-        first_step, steps = map(int, line.split())
+
+    def work(first_step, steps):
         tokens = tokens_of(stream(first_step), steps)
         seconds, loss = train(stream(first_step), steps)
-        answer = {"seconds": seconds, "tokens": tokens, "loss": loss}
-        print("ANSWER", json.dumps(answer), flush=True)
+        return {"seconds": seconds, "tokens": tokens, "loss": loss}
+
+    return work
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    turns.serve(prepare)

@@ -20,7 +20,7 @@ from recipes.config import to_dict
 from recipes.limits import limited
 
 CLASSIFIER_CURVES = {"loss": "Loss", "accuracy": "Accuracy"}
-XLA = {"auto": "auto", "on": True, "off": False}
+SWITCH = {"auto": "auto", "on": True, "off": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +105,10 @@ def runtime(config: TrainConfig, xla_pays_on_cpu: bool = False):
     return kbig.training.Runtime(
         strategy=config.strategy,
         precision=config.precision,
-        xla=XLA[config.xla],
+        xla=SWITCH[config.xla],
         seed=config.seed,
         xla_pays_on_cpu=xla_pays_on_cpu,
+        fused=SWITCH[config.fused],
     )
 
 

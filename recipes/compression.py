@@ -186,7 +186,7 @@ def load_material(config: Config, recipe: str) -> Material:
     runtime = kbig.training.Runtime(
         strategy=config.strategy,
         precision=earlier.training.get("precision", "auto"),
-        xla=common.XLA[config.xla],
+        xla=common.SWITCH[config.xla],
         seed=config.seed,
         xla_pays_on_cpu=bool(earlier.vocabulary),
     )

@@ -94,6 +94,11 @@ class TrainConfig(RecipeConfig):
         ),
     )
     xla: str = option("auto", "XLA compilation", ("auto", "on", "off"))
+    fused: str = option(
+        "auto",
+        "BERT's encoders as few loops and products, on a CPU",
+        ("auto", "on", "off"),
+    )
     limit: int = option(0, "training rows to use; 0 is all", minimum=0)
 
 

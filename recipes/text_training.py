@@ -212,7 +212,7 @@ def fit(
             shuffle=False,
         )
 
-    with runtime.scope():
+    with runtime.scope(), runtime.fusing(tuning.model):
         history = kbig.tuning.fit_in_stages(
             tuning, config.epochs, compile, fit_stage
         )

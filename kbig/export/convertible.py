@@ -1,12 +1,12 @@
 """Forms of layers of which the converter makes integers."""
 
 import contextlib
-import functools
 from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
+from kbig.models.layers import calling
 from kbig.models.layers import unrolled
 
 
@@ -37,14 +37,8 @@ def convertible(model: keras.Model) -> Iterator[None]:
         and x.axis in (-1, [-1])
         and not x.rms_scaling
     ]
-    for layer in normalizations:
-        vars(layer)["call"] = functools.partial(_normalized, layer)
-    try:
-        with unrolled(model):
-            yield
-    finally:
-        for layer in normalizations:
-            del vars(layer)["call"]
+    with calling(normalizations, _normalized), unrolled(model):
+        yield
 
 
 def _normalized(layer, inputs):

@@ -1,6 +1,8 @@
 """What layers consist of."""
 
 import contextlib
+import functools
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 
@@ -73,3 +75,30 @@ def held(layers: Sequence[keras.Layer], name: str, value) -> Iterator[None]:
     finally:
         for layer, old in zip(layers, before):
             setattr(layer, name, old)
+
+
+@contextlib.contextmanager
+def calling(layers: Sequence[keras.Layer], call: Callable) -> Iterator[None]:
+    """Lets layers compute in another form for a while.
+
+    Args:
+        layers: each is as before afterwards.
+        call: takes the layer, and what the layer's own `call` does.
+
+    Returns:
+        A context manager.
+
+    Example:
+    ```python
+    with calling([layer], lambda layer, x: x):
+        ...  # trace it
+    ```
+    """
+    for layer in layers:
+        # Past Keras, which would track it.
+        vars(layer)["call"] = functools.partial(call, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del vars(layer)["call"]

@@ -267,12 +267,39 @@ def check_mirrored(strategy: str, precision: str, devices: Devices) -> None:
         )
 
 
+def choose_fused(requested: str | bool, precision: str) -> tuple[bool, str]:
+    """Chooses whether encoders compute as `kbig.training.fused` has it.
+
+    Args:
+        requested: "auto", True or False.
+        precision: what `choose_precision` chose.
+
+    Returns:
+        Whether to fuse and the reason.
+
+    Raises:
+        UsageError: when the request is unknown.
+
+    Example:
+    ```python
+    choose_fused("auto", "onednn_bfloat16")[0]  # True
+    ```
+    """
+    check_choice("fused", requested, ("auto", True, False))
+    if requested != "auto":
+        return bool(requested), "as requested"
+    if precision == ONEDNN_BFLOAT16:
+        return True, "leaves oneDNN's bfloat16 the time"
+    return False, "pays beside oneDNN's bfloat16 alone"
+
+
 def choose_xla(
     requested: str | bool,
     devices: Devices,
     num_replicas: int,
     pays_on_cpu: bool = False,
     precision: str = "float32",
+    fused: bool = False,
 ) -> tuple[bool, str]:
     """Chooses whether XLA compiles the training step.
 
@@ -282,6 +309,7 @@ def choose_xla(
         num_replicas: copies of the model that train in step.
         pays_on_cpu: whether the model is one that XLA makes faster on a CPU.
         precision: what `choose_precision` chose.
+        fused: what `choose_fused` chose.
 
     Returns:
         Whether to compile and the reason.
@@ -311,6 +339,8 @@ def choose_xla(
         return True, "one GPU"
     if precision == ONEDNN_BFLOAT16:
         return False, "oneDNN's bfloat16 is faster, and excludes it"
+    if fused:
+        return False, "what is fused is compiled by itself"
     if pays_on_cpu:
         return True, "pays for this model on a CPU"
     return False, "no GPU; on a CPU it pays for some models only"

@@ -1,4 +1,4 @@
-"""Where and how a run computes: strategy, precision, XLA and seed."""
+"""Where and how a run computes: strategy, precision, compilation, seed."""
 
 import contextlib
 import dataclasses
@@ -13,12 +13,20 @@ import tensorflow as tf
 from kbig.errors import UsageError
 from kbig.training.devices import ONEDNN_BFLOAT16
 from kbig.training.devices import check_mirrored
+from kbig.training.devices import choose_fused
 from kbig.training.devices import choose_precision
 from kbig.training.devices import choose_strategy
 from kbig.training.devices import choose_xla
 from kbig.training.devices import present_devices
+from kbig.training.fused import fused as fused_encoders
 
 _REWRITE = "auto_mixed_precision_onednn_bfloat16"
+# What fused encoders multiply in, where that is not float32.
+_PRODUCTS = {
+    ONEDNN_BFLOAT16: "bfloat16",
+    "mixed_bfloat16": "bfloat16",
+    "mixed_float16": "float16",
+}
 
 
 @dataclasses.dataclass(frozen=True, init=False, eq=False)
@@ -29,7 +37,8 @@ class Runtime:
     GPU's tensor cores are made for, save float16 on several GPUs, which Keras
     does not guard against overflow; XLA compiles on a single GPU. A CPU with
     AMX gets "onednn_bfloat16", and no XLA; any other one float32, and XLA
-    where `xla_pays_on_cpu`.
+    where `xla_pays_on_cpu`. Where oneDNN multiplies in bfloat16, encoders are
+    fused.
 
     "onednn_bfloat16" leaves the model in float32, and has TensorFlow compute
     its matrix products in bfloat16. It holds for what runs within `scope`,
@@ -47,6 +56,8 @@ class Runtime:
         seed: of Python, NumPy and TensorFlow, non-negative.
         xla_pays_on_cpu: whether XLA's "auto" compiles on a CPU too, in
             float32. It suits transformers, not convolutions.
+        fused: "auto", True or False: whether `fusing` changes how encoders
+            compute. On a CPU that takes the place of XLA.
 
     Attributes:
         strategy: the `tf.distribute.Strategy`.
@@ -54,8 +65,10 @@ class Runtime:
         precision: "onednn_bfloat16", or the name of the Keras dtype policy.
         jit_compile: what to pass to `model.compile`.
         num_replicas: copies of the model that train in step.
+        fused: whether `fusing` does anything.
         seed: as received.
-        reasons: why each of "strategy", "precision" and "xla" is what it is.
+        reasons: why each of "strategy", "precision", "xla" and "fused" is
+            what it is.
 
     Raises:
         UsageError: when an argument is unknown, or when the choices exclude
@@ -66,8 +79,9 @@ class Runtime:
     runtime = Runtime(precision="mixed_bfloat16")
     with runtime.scope():
         model = kbig.models.mlp((4,), 2)
-        model.compile("adam", "mse", jit_compile=runtime.jit_compile)
-        model.fit(x, y)
+        with runtime.fusing(model):
+            model.compile("adam", "mse", jit_compile=runtime.jit_compile)
+            model.fit(x, y)
     print(runtime)
     ```
     """
@@ -77,6 +91,7 @@ class Runtime:
     precision: str
     jit_compile: bool
     num_replicas: int
+    fused: bool
     seed: int
     reasons: Mapping[str, str]
 
@@ -87,6 +102,7 @@ class Runtime:
         xla: str | bool = "auto",
         seed: int = 0,
         xla_pays_on_cpu: bool = False,
+        fused: str | bool = "auto",
     ):
         _check_seed(seed)
         devices = present_devices()
@@ -97,13 +113,20 @@ class Runtime:
             precision, devices, xla, num_replicas
         )
         check_mirrored(name, chosen_precision, devices)
+        is_fused, fused_reason = choose_fused(fused, chosen_precision)
         jit_compile, xla_reason = choose_xla(
-            xla, devices, num_replicas, xla_pays_on_cpu, chosen_precision
+            xla,
+            devices,
+            num_replicas,
+            xla_pays_on_cpu,
+            chosen_precision,
+            is_fused,
         )
         reasons = {
             "strategy": strategy_reason,
             "precision": precision_reason,
             "xla": xla_reason,
+            "fused": fused_reason,
         }
         self._freeze(
             strategy=chosen,
@@ -111,6 +134,7 @@ class Runtime:
             precision=chosen_precision,
             jit_compile=jit_compile,
             num_replicas=num_replicas,
+            fused=is_fused,
             seed=seed,
             reasons=types.MappingProxyType(reasons),
         )
@@ -145,12 +169,30 @@ class Runtime:
         finally:
             keras.config.set_dtype_policy(previous)
 
+    def fusing(
+        self, model: keras.Model
+    ) -> contextlib.AbstractContextManager[int]:
+        """Lets a model's encoders compute as `kbig.training.fused` has it.
+
+        Compile and fit inside.
+
+        Args:
+            model: built; it is as before afterwards.
+
+        Returns:
+            A context manager that gives how many encoders it fused: none
+            unless `fused`.
+        """
+        if not self.fused:
+            return contextlib.nullcontext(0)
+        return fused_encoders(model, _PRODUCTS.get(self.precision, "float32"))
+
     def report(self) -> dict:
         """What was chosen and why, ready for JSON.
 
         Returns:
-            A dict of `strategy`, `replicas`, `precision`, `xla`, `seed` and
-            `reasons`.
+            A dict of `strategy`, `replicas`, `precision`, `xla`, `fused`,
+            `seed` and `reasons`.
 
         Example:
         ```python
@@ -162,6 +204,7 @@ class Runtime:
             "replicas": self.num_replicas,
             "precision": self.precision,
             "xla": self.jit_compile,
+            "fused": self.fused,
             "seed": self.seed,
             "reasons": dict(self.reasons),
         }

@@ -1,0 +1,211 @@
+"""BERT's encoder as few loops and matrix products, for training on a CPU."""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from kbig.models.layers import calling
+from kbig.training import kernels
+
+
+@contextlib.contextmanager
+def fused(model: keras.Model, dtype: str = "float32") -> Iterator[int]:
+    """Lets KerasHub's encoders train with few passes over memory.
+
+    The same weights and the same mathematics: matrix products of two
+    dimensions, queries, keys and values at once, and one compiled loop for all
+    that stands between two of them (`kbig.training.kernels`). What an encoder
+    drops is drawn from its own seeds, but not what Keras would draw from them.
+
+    Compile and fit inside: a step that was traced keeps its form. Encoders
+    with adapters, LoRA or fake quantization, and those that normalize first,
+    compute as always.
+
+    Args:
+        model: built; it is as before afterwards.
+        dtype: of the matrix products and of what is kept between them,
+            "float32" or "bfloat16". Sums are float32.
+
+    Returns:
+        A context manager that gives how many encoders it fused.
+
+    Example:
+    ```python
+    model = kbig.models.bert_classifier(kbig.models.bert("tiny"), 2)
+    with fused(model) as count:  # 2
+        model.compile("adam", "mse", jit_compile=False)
+        model.fit(x, y)
+    ```
+    """
+    encoders = [x for x in model._flatten_layers() if is_fusable(x)]
+    with calling(encoders, functools.partial(_encoded, dtype=dtype)):
+        yield len(encoders)
+
+
+def is_fusable(layer: keras.Layer) -> bool:
+    """Whether a layer is KerasHub's encoder, and nothing but that.
+
+    Args:
+        layer: any, built.
+
+    Returns:
+        False for one that has parts of another kind.
+
+    Example:
+    ```python
+    is_fusable(kbig.models.bert("tiny").transformer_layers[0])  # True
+    ```
+    """
+    if type(layer).__name__ != "TransformerEncoder" or "call" in vars(layer):
+        return False
+    import keras_hub
+
+    if type(layer) is not keras_hub.layers.TransformerEncoder:
+        return False
+    attention = layer._self_attention_layer
+    parts = {
+        keras.layers.MultiHeadAttention: [attention],
+        keras.layers.EinsumDense: [*_projections(attention)],
+        keras.layers.Dense: [
+            layer._feedforward_intermediate_dense,
+            layer._feedforward_output_dense,
+        ],
+        keras.layers.LayerNormalization: [
+            layer._self_attention_layer_norm,
+            layer._feedforward_layer_norm,
+        ],
+    }
+    activation = layer._feedforward_intermediate_dense.activation
+    return (
+        not layer.normalize_first
+        and getattr(activation, "__name__", "") in kernels.ACTIVATIONS
+        and all(
+            type(part) is kind and _is_plain(part)
+            for kind, found in parts.items()
+            for part in found
+        )
+    )
+
+
+def _projections(attention):
+    return (
+        attention._query_dense,
+        attention._key_dense,
+        attention._value_dense,
+        attention._output_dense,
+    )
+
+
+def _is_plain(part: keras.Layer) -> bool:
+    return (
+        "call" not in vars(part)
+        and not getattr(part, "lora_enabled", False)
+        and getattr(part, "quantization_mode", None) is None
+    )
+
+
+def _encoded(
+    layer,
+    inputs,
+    padding_mask=None,
+    attention_mask=None,
+    training=None,
+    return_attention_scores=False,
+    *,
+    dtype,
+):
+    from keras_hub.src.layers.modeling import transformer_layer_utils
+
+    is_masked = getattr(inputs, "_keras_mask", None) is not None
+    if return_attention_scores or is_masked:
+        return type(layer).call(
+            layer,
+            inputs,
+            padding_mask,
+            attention_mask,
+            training,
+            return_attention_scores,
+        )
+    mask = transformer_layer_utils.merge_padding_and_attention_mask(
+        inputs, padding_mask, attention_mask
+    )
+    attention = layer._self_attention_layer
+    shape = tf.shape(inputs)
+    x = tf.reshape(tf.cast(inputs, dtype), (-1, inputs.shape[-1]))
+    x = _normalized(
+        layer._self_attention_layer_norm,
+        layer._self_attention_dropout,
+        _attended(attention, x, mask, shape, training),
+        attention._output_dense.bias,
+        x,
+        training,
+    )
+    inner = layer._feedforward_intermediate_dense
+    outer = layer._feedforward_output_dense
+    between = kernels.bias_activation(
+        _product(x, inner.kernel),
+        tf.convert_to_tensor(inner.bias),
+        inner.activation.__name__,
+    )
+    x = _normalized(
+        layer._feedforward_layer_norm,
+        layer._feedforward_dropout,
+        _product(between, outer.kernel),
+        outer.bias,
+        x,
+        training,
+    )
+    return tf.ensure_shape(
+        tf.reshape(tf.cast(x, layer.compute_dtype), shape), inputs.shape
+    )
+
+
+def _attended(attention, x, mask, shape, training):
+    """What attention gives, without the bias of its last product."""
+    *projections, last = _projections(attention)
+    heads, depth = projections[0].kernel.shape[1:]
+    width = heads * depth
+    # One product for all three reads `x` once.
+    kernel = tf.concat(
+        [tf.reshape(p.kernel, (-1, width)) for p in projections], 1
+    )
+    bias = tf.concat([tf.reshape(p.bias, (width,)) for p in projections], 0)
+    y = tf.nn.bias_add(_product(x, kernel), tf.cast(bias, x.dtype))
+    y = tf.reshape(y, (shape[0], shape[1], 3, heads, depth))
+    queries, keys, values = tf.unstack(tf.transpose(y, (2, 0, 3, 1, 4)))
+    weights = kernels.attention_weights(
+        tf.matmul(queries, keys, transpose_b=True),
+        None if mask is None else tf.cast(mask, "bool")[:, None],
+        depth**-0.5,
+        *_dropping(attention._dropout and attention._dropout_layer, training),
+    )
+    y = tf.transpose(tf.matmul(weights, values), (0, 2, 1, 3))
+    return _product(
+        tf.reshape(y, (-1, width)), tf.reshape(last.kernel, (width, -1))
+    )
+
+
+def _product(x, kernel):
+    return tf.matmul(x, tf.cast(tf.convert_to_tensor(kernel), x.dtype))
+
+
+def _normalized(norm, dropout, product, bias, residual, training):
+    return kernels.residual_norm(
+        product,
+        tf.convert_to_tensor(bias),
+        residual,
+        tf.convert_to_tensor(norm.gamma),
+        tf.convert_to_tensor(norm.beta),
+        norm.epsilon,
+        *_dropping(dropout, training),
+    )
+
+
+def _dropping(dropout, training) -> tuple:
+    """The rate of a dropout layer, if there is one, and its next seed."""
+    if not (training and dropout and dropout.rate):
+        return 0.0, tf.zeros(2, "int64")
+    return dropout.rate, tf.cast(dropout.seed_generator.next(), "int64")
