@@ -76,7 +76,7 @@ def keras_side(name, options, vocabulary_size):
     import keras
     import keras_hub
 
-    runtime = kbig.training.Runtime(xla_pays_on_cpu=True, **RUNTIMES[name])
+    runtime = kbig.training.Runtime(**RUNTIMES[name])
     with runtime.scope():
         backbone = kbig.models.bert(options.size, vocabulary_size)
         model = (

@@ -144,9 +144,7 @@ def taught(teacher, lesson, seed, test_texts, options):
     """Trains one student; returns its logits and the seconds that it took."""
     begin = time.perf_counter()
     texts, targets, alpha, epochs = lesson
-    runtime = kbig.training.Runtime(
-        xla=options.xla, seed=seed, xla_pays_on_cpu=True
-    )
+    runtime = kbig.training.Runtime(xla=options.xla, seed=seed)
     with runtime.scope():
         classes = len(teacher.class_names)
         student, tokenizer = started(teacher, classes, options)
@@ -163,7 +161,7 @@ def taught(teacher, lesson, seed, test_texts, options):
     )
     total = int(batches.cardinality()) * epochs
     rate = kbig.training.WarmupLinear(options.learning_rate, total // 10, total)
-    with runtime.scope():
+    with runtime.scope(), runtime.fusing(student):
         student.compile(
             kbig.training.adamw(rate, global_clipnorm=1.0),
             kbig.tuning.DistillationLoss(options.temperature, alpha),

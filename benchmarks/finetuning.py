@@ -158,7 +158,7 @@ def loaded(data):
 def measured(material, method, seed):
     """Trains once; returns a row of the table."""
     options = material.options
-    runtime = kbig.training.Runtime(seed=seed, xla_pays_on_cpu=True)
+    runtime = kbig.training.Runtime(seed=seed)
     with runtime.scope():
         model = kbig.models.bert_classifier(
             material.backbone(), material.num_classes, 0.1, options.pooling
@@ -210,7 +210,7 @@ def in_stages(material, tuning, runtime, rate, seed):
         return tuning.model.fit(batches, verbose=2, shuffle=False, **epochs)
 
     epochs = material.options.epochs
-    with runtime.scope():
+    with runtime.scope(), runtime.fusing(tuning.model):
         kbig.tuning.fit_in_stages(tuning, epochs, compile, fit)
 
 

@@ -33,7 +33,7 @@ def keras_side(name, options):
     """Compiles kbig's or KerasHub's model; a function that trains it."""
     import keras
 
-    runtime = kbig.training.Runtime(xla_pays_on_cpu=True, **RUNTIMES[name])
+    runtime = kbig.training.Runtime(**RUNTIMES[name])
     with runtime.scope():
         model = _keras_model(name, options)
     with runtime.scope(), runtime.fusing(model):

@@ -100,14 +100,13 @@ def data_name(name_or_path: str) -> str:
     return last.partition(".")[0] or "model"
 
 
-def runtime(config: TrainConfig, xla_pays_on_cpu: bool = False):
+def runtime(config: TrainConfig):
     """The devices, precision and compilation that the options ask for."""
     return kbig.training.Runtime(
         strategy=config.strategy,
         precision=config.precision,
         xla=SWITCH[config.xla],
         seed=config.seed,
-        xla_pays_on_cpu=xla_pays_on_cpu,
         fused=SWITCH[config.fused],
     )
 

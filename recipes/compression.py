@@ -172,6 +172,14 @@ def flags(names: Sequence[str]) -> str:
     return ", ".join(f"--{name}" for name in names) or "none of them"
 
 
+def _precision(earlier, recipe: str) -> str:
+    precision = earlier.training.get("precision", "auto")
+    # bfloat16 cannot tell all steps of a grid of 8 bits apart.
+    return (
+        "float32" if (recipe, precision) == ("quantize", "auto") else precision
+    )
+
+
 def load_material(config: Config, recipe: str) -> Material:
     """Loads the model and the data, and completes the configuration.
 
@@ -185,10 +193,11 @@ def load_material(config: Config, recipe: str) -> Material:
     earlier = retraining.open_run(config.from_, recipe)
     runtime = kbig.training.Runtime(
         strategy=config.strategy,
-        precision=earlier.training.get("precision", "auto"),
+        precision=_precision(earlier, recipe),
         xla=common.SWITCH[config.xla],
         seed=config.seed,
-        xla_pays_on_cpu=bool(earlier.vocabulary),
+        # Fake quantization is long chains of elementwise operations.
+        xla_pays_on_cpu=recipe == "quantize" and bool(earlier.vocabulary),
     )
     with runtime.scope():
         original = retraining.load_model(earlier)

@@ -104,7 +104,7 @@ def run(config: Config) -> common.Outcome:
     earlier = open_teacher(config)
     dataset = _data(config)
     check_classes(earlier, dataset.info)
-    runtime = common.runtime(config, xla_pays_on_cpu=True)
+    runtime = common.runtime(config)
     with runtime.scope():
         teacher = load_teacher(earlier)
         student = make_student(config, teacher, dataset)
@@ -227,7 +227,7 @@ def _fit(config, runtime, student: Reader, learner, lessons, run):
     total = steps * config.epochs
     rate = kbig.training.WarmupLinear(config.learning_rate, total // 10, total)
     throughput = kbig.training.Throughput(min(rows / steps, batch_size))
-    with runtime.scope():
+    with runtime.scope(), runtime.fusing(learner):
         learner.compile(
             kbig.training.adamw(rate, config.weight_decay, global_clipnorm=1.0),
             kbig.tuning.DistillationLoss(config.temperature, config.alpha),

@@ -88,7 +88,7 @@ def run(config: Config) -> common.Outcome | None:
     started = time.perf_counter()
     _check(config)
     corpus = pretrain_data.read_corpus(config)
-    runtime = common.runtime(config, xla_pays_on_cpu=True)
+    runtime = common.runtime(config)
     with runtime.scope():
         start = pretrain_model.start(config, corpus)
     config = _resolved(config, start)

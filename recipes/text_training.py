@@ -106,7 +106,7 @@ def prepared(material: Material, start: Callable, method: str) -> tuple:
     config = material.config
     if _has_features(material, method):
         config = _on_one_device(config)
-    runtime = common.runtime(config, xla_pays_on_cpu=True)
+    runtime = common.runtime(config)
     options = _method_options(config, method)
     with runtime.scope():
         model = material.build(start())

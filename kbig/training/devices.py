@@ -1,6 +1,7 @@
 """What a run can compute on, and what follows from it."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from kbig.errors import UsageError
 from kbig.models.arguments import check_choice
+from kbig.training.flops import matmul_peak
 
 STRATEGIES = ("auto", "none", "mirrored", "multiworker")
 ONEDNN_BFLOAT16 = "onednn_bfloat16"
@@ -20,10 +22,11 @@ PRECISIONS = (
     "mixed_float16",
     ONEDNN_BFLOAT16,
 )
-# Flags of Linux on x86 with which matrix products in bfloat16 are faster than
-# in float32. avx512_bf16 is not among them: benchmarks/matmul_peak.py found 165
-# GFLOP/s with it where float32 has 318.
-BFLOAT16_FEATURES = ("amx_bf16",)
+# Flags of Linux on x86 with which matrix products in bfloat16 may be faster
+# than in float32: with avx512_bf16 alone twice as fast on one CPU and half as
+# fast on another, and oneDNN may be forbidden to use any. So it is measured.
+BFLOAT16_FEATURES = ("amx_bf16", "avx512_bf16")
+_FASTER = 1.3
 _UNSAFE = "; of float16 Keras sees overflow on the first replica only"
 
 
@@ -35,8 +38,8 @@ class Devices:
         capabilities: the CUDA compute capability of each GPU, as (8, 0); None
             where the driver does not tell.
         num_workers: machines in the cluster that TF_CONFIG describes.
-        cpu_features: those of `BFLOAT16_FEATURES` that the CPU has, and
-            oneDNN may use.
+        cpu_features: those of `BFLOAT16_FEATURES` that the CPU has, where
+            they make it faster.
     """
 
     capabilities: tuple[tuple[int, int] | None, ...] = ()
@@ -46,6 +49,8 @@ class Devices:
 
 def present_devices(environment: Mapping[str, str] = os.environ) -> Devices:
     """Looks at this machine's GPUs and CPU, and at TF_CONFIG.
+
+    A CPU that may be faster in bfloat16 multiplies a few matrices first.
 
     Args:
         environment: where to look up TF_CONFIG, and TF_ENABLE_ONEDNN_OPTS,
@@ -66,11 +71,13 @@ def present_devices(environment: Mapping[str, str] = os.environ) -> Devices:
         tf.config.experimental.get_device_details(gpu).get("compute_capability")
         for gpu in tf.config.list_physical_devices("GPU")
     )
-    with_onednn = environment.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
+    features = ()
+    if not capabilities and environment.get("TF_ENABLE_ONEDNN_OPTS") != "0":
+        features = bfloat16_features(_cpu_description())
     return Devices(
         capabilities,
         count_workers(environment.get("TF_CONFIG")),
-        bfloat16_features(_cpu_description()) if with_onednn else (),
+        features if features and _is_bfloat16_faster() else (),
     )
 
 
@@ -85,7 +92,7 @@ def bfloat16_features(description: str) -> tuple[str, ...]:
 
     Example:
     ```python
-    bfloat16_features("flags : fpu amx_bf16 avx512_bf16")  # ("amx_bf16",)
+    bfloat16_features("flags : fpu avx512_bf16")  # ("avx512_bf16",)
     ```
     """
     cores = [
@@ -170,6 +177,7 @@ def choose_precision(
     devices: Devices,
     xla: str | bool = "auto",
     num_replicas: int = 1,
+    xla_pays_on_cpu: bool = False,
 ) -> tuple[str, str]:
     """Chooses a precision that every device present computes fast in.
 
@@ -182,6 +190,8 @@ def choose_precision(
         devices: what there is.
         xla: what is requested of XLA, which oneDNN's rewrite does not reach.
         num_replicas: copies of the model that train in step.
+        xla_pays_on_cpu: whether the model is one that XLA makes faster on a
+            CPU.
 
     Returns:
         The precision's name and the reason.
@@ -204,10 +214,10 @@ def choose_precision(
     if devices.capabilities:
         return _gpu_precision(devices.capabilities, num_replicas)
     if not devices.cpu_features:
-        return "float32", "no GPU, no AMX for bfloat16 on this CPU"
-    if xla is True:
+        return "float32", "no GPU; bfloat16 is not faster on this CPU"
+    if xla is True or (xla == "auto" and xla_pays_on_cpu):
         return "float32", "no GPU; oneDNN's bfloat16 does not reach into XLA"
-    return ONEDNN_BFLOAT16, f"no GPU; this CPU has {devices.cpu_features[0]}"
+    return ONEDNN_BFLOAT16, f"no GPU; faster by {devices.cpu_features[0]}"
 
 
 def _gpu_precision(capabilities, num_replicas: int) -> tuple[str, str]:
@@ -226,7 +236,7 @@ def _gpu_precision(capabilities, num_replicas: int) -> tuple[str, str]:
 
 def _warning(requested: str, devices: Devices, num_replicas: int) -> str:
     if requested == ONEDNN_BFLOAT16 and not devices.cpu_features:
-        return "; slow, since this CPU has no AMX"
+        return "; not faster on this CPU"
     warning = ""
     if requested == "mixed_float16":
         if not devices.capabilities:
@@ -267,12 +277,15 @@ def check_mirrored(strategy: str, precision: str, devices: Devices) -> None:
         )
 
 
-def choose_fused(requested: str | bool, precision: str) -> tuple[bool, str]:
+def choose_fused(
+    requested: str | bool, devices: Devices, xla: bool
+) -> tuple[bool, str]:
     """Chooses whether encoders compute as `kbig.training.fused` has it.
 
     Args:
         requested: "auto", True or False.
-        precision: what `choose_precision` chose.
+        devices: what there is.
+        xla: what `choose_xla` chose.
 
     Returns:
         Whether to fuse and the reason.
@@ -282,15 +295,17 @@ def choose_fused(requested: str | bool, precision: str) -> tuple[bool, str]:
 
     Example:
     ```python
-    choose_fused("auto", "onednn_bfloat16")[0]  # True
+    choose_fused("auto", Devices(), xla=False)[0]  # True
     ```
     """
     check_choice("fused", requested, ("auto", True, False))
     if requested != "auto":
         return bool(requested), "as requested"
-    if precision == ONEDNN_BFLOAT16:
-        return True, "leaves oneDNN's bfloat16 the time"
-    return False, "pays beside oneDNN's bfloat16 alone"
+    if xla:
+        return False, "XLA fuses the whole step"
+    if devices.capabilities:
+        return False, "a GPU"
+    return True, "no GPU: fewer passes over memory"
 
 
 def choose_xla(
@@ -299,7 +314,6 @@ def choose_xla(
     num_replicas: int,
     pays_on_cpu: bool = False,
     precision: str = "float32",
-    fused: bool = False,
 ) -> tuple[bool, str]:
     """Chooses whether XLA compiles the training step.
 
@@ -309,7 +323,6 @@ def choose_xla(
         num_replicas: copies of the model that train in step.
         pays_on_cpu: whether the model is one that XLA makes faster on a CPU.
         precision: what `choose_precision` chose.
-        fused: what `choose_fused` chose.
 
     Returns:
         Whether to compile and the reason.
@@ -339,11 +352,18 @@ def choose_xla(
         return True, "one GPU"
     if precision == ONEDNN_BFLOAT16:
         return False, "oneDNN's bfloat16 is faster, and excludes it"
-    if fused:
-        return False, "what is fused is compiled by itself"
     if pays_on_cpu:
         return True, "pays for this model on a CPU"
     return False, "no GPU; on a CPU it pays for some models only"
+
+
+@functools.cache
+def _is_bfloat16_faster() -> bool:
+    bfloat16, float32 = (
+        matmul_peak(dtype, size=512, seconds=0.1)
+        for dtype in ("bfloat16", "float32")
+    )
+    return bfloat16 > _FASTER * float32
 
 
 def _cpu_description() -> str:

@@ -35,10 +35,10 @@ class Runtime:
 
     With "auto", two GPUs or more are mirrored; the precision is what the
     GPU's tensor cores are made for, save float16 on several GPUs, which Keras
-    does not guard against overflow; XLA compiles on a single GPU. A CPU with
-    AMX gets "onednn_bfloat16", and no XLA; any other one float32, and XLA
-    where `xla_pays_on_cpu`. Where oneDNN multiplies in bfloat16, encoders are
-    fused.
+    does not guard against overflow; XLA compiles on a single GPU. A CPU that
+    multiplies faster in bfloat16, which is measured once, gets
+    "onednn_bfloat16", any other one float32. On a CPU XLA compiles only
+    where `xla_pays_on_cpu`, and in float32; otherwise encoders are fused.
 
     "onednn_bfloat16" leaves the model in float32, and has TensorFlow compute
     its matrix products in bfloat16. It holds for what runs within `scope`,
@@ -54,10 +54,10 @@ class Runtime:
             "onednn_bfloat16".
         xla: "auto", True or False.
         seed: of Python, NumPy and TensorFlow, non-negative.
-        xla_pays_on_cpu: whether XLA's "auto" compiles on a CPU too, in
-            float32. It suits transformers, not convolutions.
+        xla_pays_on_cpu: whether XLA's "auto" compiles on a CPU too. It suits
+            long chains of elementwise operations, as of fake quantization.
         fused: "auto", True or False: whether `fusing` changes how encoders
-            compute. On a CPU that takes the place of XLA.
+            compute.
 
     Attributes:
         strategy: the `tf.distribute.Strategy`.
@@ -110,18 +110,13 @@ class Runtime:
         chosen = _STRATEGIES[name]()
         num_replicas = chosen.num_replicas_in_sync
         chosen_precision, precision_reason = choose_precision(
-            precision, devices, xla, num_replicas
+            precision, devices, xla, num_replicas, xla_pays_on_cpu
         )
         check_mirrored(name, chosen_precision, devices)
-        is_fused, fused_reason = choose_fused(fused, chosen_precision)
         jit_compile, xla_reason = choose_xla(
-            xla,
-            devices,
-            num_replicas,
-            xla_pays_on_cpu,
-            chosen_precision,
-            is_fused,
+            xla, devices, num_replicas, xla_pays_on_cpu, chosen_precision
         )
+        is_fused, fused_reason = choose_fused(fused, devices, jit_compile)
         reasons = {
             "strategy": strategy_reason,
             "precision": precision_reason,

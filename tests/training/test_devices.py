@@ -1,9 +1,11 @@
 import pytest
 
 from kbig.errors import UsageError
+from kbig.training import devices
 from kbig.training.devices import Devices
 from kbig.training.devices import bfloat16_features
 from kbig.training.devices import check_mirrored
+from kbig.training.devices import choose_fused
 from kbig.training.devices import choose_precision
 from kbig.training.devices import choose_strategy
 from kbig.training.devices import choose_xla
@@ -88,6 +90,7 @@ def test_requested_precision_wins_and_a_slow_one_is_called_so():
         (AMX, "auto", "onednn_bfloat16"),
         (AMX, False, "onednn_bfloat16"),
         (AMX, True, "float32"),
+        (Devices(cpu_features=("avx512_bf16",)), "auto", "onednn_bfloat16"),
         (Devices(((7, 0),), 1, ("amx_bf16",)), "auto", "mixed_float16"),
     ],
 )
@@ -98,10 +101,52 @@ def test_bfloat16_on_a_cpu(devices, xla, expected):
 def test_reasons_name_the_instructions():
     assert "amx_bf16" in choose_precision("auto", AMX)[1]
     _, reason = choose_precision("onednn_bfloat16", CPU)
-    assert "slow" in reason
+    assert "not faster" in reason
     chosen, reason = choose_xla("auto", AMX, 1, True, "onednn_bfloat16")
     assert not chosen
     assert "bfloat16" in reason
+
+
+def test_what_xla_compiles_is_in_float32():
+    for precision in (
+        choose_precision("auto", AMX, "auto", xla_pays_on_cpu=True),
+        choose_precision("auto", AMX, True),
+    ):
+        assert precision[0] == "float32"
+    precision = choose_precision("auto", AMX, False, xla_pays_on_cpu=True)
+    assert precision[0] == "onednn_bfloat16"
+
+
+@pytest.mark.parametrize(
+    "requested, devices, xla, expected",
+    [
+        ("auto", CPU, False, True),
+        ("auto", AMX, False, True),
+        ("auto", CPU, True, False),
+        ("auto", A100, False, False),
+        (True, A100, True, True),
+        (False, AMX, False, False),
+    ],
+)
+def test_fused(requested, devices, xla, expected):
+    chosen, reason = choose_fused(requested, devices, xla)
+    assert chosen is expected
+    assert (reason == "as requested") is (requested != "auto")
+
+
+def test_what_is_not_measured_to_be_faster_is_not_used(monkeypatch):
+    monkeypatch.setattr(devices, "_cpu_description", lambda: "flags: amx_bf16")
+    for peak, expected in ((1.2, ()), (1.5, ("amx_bf16",))):
+        devices._is_bfloat16_faster.cache_clear()
+        monkeypatch.setattr(
+            devices,
+            "matmul_peak",
+            lambda dtype, peak=peak, **_: peak if dtype == "bfloat16" else 1.0,
+        )
+        assert present_devices({}).cpu_features == expected
+        off = present_devices({"TF_ENABLE_ONEDNN_OPTS": "0"})
+        assert off.cpu_features == ()
+    devices._is_bfloat16_faster.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -109,12 +154,11 @@ def test_reasons_name_the_instructions():
     [
         ("", ()),
         ("Features : bf16\n", ()),
-        ("flags\t: fpu amx_bf16 avx512_bf16\n", ("amx_bf16",)),
+        ("flags\t: fpu avx512_bf16 amx_bf16\n", ("amx_bf16", "avx512_bf16")),
         ("flags: amx_bf16 fma\nvmx flags: x\n", ("amx_bf16",)),
         ("flags: amx_bf16\nmodel: a\nflags: fpu\n", ()),
         ("flags: amx_bf16x\n", ()),
-        # It multiplies more slowly than float32.
-        ("flags: avx512_bf16 fma\n", ()),
+        ("flags: avx512_bf16 fma\n", ("avx512_bf16",)),
     ],
 )
 def test_bfloat16_features(description, expected):
