@@ -17,15 +17,15 @@ import kbig
 
 STOCK = ("kerashub", "kerashub-jit")
 # "kbig" is what `kbig pretrain-mlm` chooses; the next are what it could.
+_AS_KERAS = {"precision": "float32", "fused": False}
 RUNTIMES = {
     "kbig": {},
     "kbig-fused": {"precision": "float32", "fused": True},
-    "kbig-fused-bfloat16": {"precision": "onednn_bfloat16", "fused": True},
     "kbig-bfloat16": {"precision": "onednn_bfloat16", "fused": False},
-    "kbig-float32": {"precision": "float32", "xla": False},
-    "kbig-xla": {"precision": "float32", "xla": True},
-    "kerashub": {"precision": "float32", "xla": False},
-    "kerashub-jit": {"precision": "float32", "xla": True},
+    "kbig-float32": {**_AS_KERAS, "xla": False},
+    "kbig-xla": {**_AS_KERAS, "xla": True},
+    "kerashub": {**_AS_KERAS, "xla": False},
+    "kerashub-jit": {**_AS_KERAS, "xla": True},
 }
 
 
