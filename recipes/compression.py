@@ -173,11 +173,15 @@ def flags(names: Sequence[str]) -> str:
 
 
 def _precision(earlier, recipe: str) -> str:
+    """What the earlier run was trained in, where that can do this."""
+    import tensorflow as tf
+
     precision = earlier.training.get("precision", "auto")
-    # bfloat16 cannot tell all steps of a grid of 8 bits apart.
-    return (
-        "float32" if (recipe, precision) == ("quantize", "auto") else precision
-    )
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    if recipe == "quantize" and on_cpu and precision == "auto":
+        # Not oneDNN's bfloat16, which cannot tell steps of 8 bits apart.
+        return "float32"
+    return precision
 
 
 def load_material(config: Config, recipe: str) -> Material:
@@ -198,6 +202,7 @@ def load_material(config: Config, recipe: str) -> Material:
         seed=config.seed,
         # Fake quantization is long chains of elementwise operations.
         xla_pays_on_cpu=recipe == "quantize" and bool(earlier.vocabulary),
+        fused=common.SWITCH[earlier.training.get("fused", "auto")],
     )
     with runtime.scope():
         original = retraining.load_model(earlier)

@@ -2,9 +2,9 @@
 
 from kbig.training.checkpoints import ExactResume as ExactResume
 from kbig.training.dropout import dropout_at as dropout_at
+from kbig.training.encoders import fused as fused
 from kbig.training.flops import bert_training_flops as bert_training_flops
 from kbig.training.flops import matmul_peak as matmul_peak
-from kbig.training.fused import fused as fused
 from kbig.training.history import EpochEvents as EpochEvents
 from kbig.training.history import run_callbacks as run_callbacks
 from kbig.training.optimizers import SelectiveAdamW as SelectiveAdamW

@@ -26,6 +26,7 @@ PRECISIONS = (
 # than in float32: with avx512_bf16 alone twice as fast on one CPU and half as
 # fast on another, and oneDNN may be forbidden to use any. So it is measured.
 BFLOAT16_FEATURES = ("amx_bf16", "avx512_bf16")
+_COMPARED = ("bfloat16", "float32")
 _FASTER = 1.3
 _UNSAFE = "; of float16 Keras sees overflow on the first replica only"
 
@@ -50,7 +51,8 @@ class Devices:
 def present_devices(environment: Mapping[str, str] = os.environ) -> Devices:
     """Looks at this machine's GPUs and CPU, and at TF_CONFIG.
 
-    A CPU that may be faster in bfloat16 multiplies a few matrices first.
+    A CPU that may be faster in bfloat16 multiplies a few matrices first, once
+    in a process; with that TensorFlow is started.
 
     Args:
         environment: where to look up TF_CONFIG, and TF_ENABLE_ONEDNN_OPTS,
@@ -215,7 +217,7 @@ def choose_precision(
         return _gpu_precision(devices.capabilities, num_replicas)
     if not devices.cpu_features:
         return "float32", "no GPU; bfloat16 is not faster on this CPU"
-    if xla is True or (xla == "auto" and xla_pays_on_cpu):
+    if xla is True or (xla == "auto" and xla_pays_on_cpu and num_replicas == 1):
         return "float32", "no GPU; oneDNN's bfloat16 does not reach into XLA"
     return ONEDNN_BFLOAT16, f"no GPU; faster by {devices.cpu_features[0]}"
 
@@ -305,7 +307,7 @@ def choose_fused(
         return False, "XLA fuses the whole step"
     if devices.capabilities:
         return False, "a GPU"
-    return True, "no GPU: fewer passes over memory"
+    return True, "no GPU: encoders pass over memory less often"
 
 
 def choose_xla(
@@ -359,10 +361,12 @@ def choose_xla(
 
 @functools.cache
 def _is_bfloat16_faster() -> bool:
-    bfloat16, float32 = (
-        matmul_peak(dtype, size=512, seconds=0.1)
-        for dtype in ("bfloat16", "float32")
-    )
+    # In turns, and the best of each: others may be at work.
+    turns = [
+        [matmul_peak(dtype, size=512, seconds=0.05) for dtype in _COMPARED]
+        for _ in range(2)
+    ]
+    bfloat16, float32 = map(max, zip(*turns))
     return bfloat16 > _FASTER * float32
 
 

@@ -43,6 +43,7 @@ ACTIVATIONS = {
     "gelu": (_gelu, _gelu_slope),
     "gelu_approximate": (_gelu_approximate, _gelu_approximate_slope),
     "relu": (tf.nn.relu, lambda x: tf.cast(x > 0, x.dtype)),
+    "linear": (tf.identity, tf.ones_like),
 }
 
 
@@ -90,6 +91,12 @@ def residual_norm(
 
     Returns:
         `(rows, width)` in the dtype of `product`.
+
+    Example:
+    ```python
+    x, zeros, ones = tf.ones((1, 2)), tf.zeros(2), tf.ones(2)
+    residual_norm(x, zeros, x, ones, zeros, 1e-12, 0.0, [0, 0])  # zeros
+    ```
     """
 
     @tf.custom_gradient
@@ -111,7 +118,7 @@ def attention_weights(scores, mask, scale: float, rate, seed) -> tf.Tensor:
     Args:
         scores: `(batch, heads, steps, steps)`.
         mask: bool `(batch, 1, steps or 1, steps)`, false where not to look;
-            None looks everywhere. A row that is all false looks everywhere.
+            None looks everywhere. A row that is all false weighs nothing.
         scale: of the scores.
         rate: share to drop, a number.
         seed: `(2,)` integers, of what is dropped.
@@ -153,11 +160,17 @@ def keep_factors(shape, rate: float, seed) -> tf.Tensor:
     Returns:
         float32.
 
+    Example:
+    ```python
+    tf.function(keep_factors, jit_compile=True)((2, 3), 0.5, [1, 0])  # 0 or 2
+    ```
+
     Reference:
      - [MurmurHash3](https://github.com/aappleby/smhasher/wiki/MurmurHash3)
     """
     first, second = tf.unstack(tf.cast(seed, tf.uint32))
-    offset = _mixed(first ^ _mixed(second + _GOLDEN))
+    golden = tf.constant(0x9E3779B9, tf.uint32)
+    offset = _mixed(first ^ _mixed(second + golden))
     # Odd, so that no two places meet.
     factor = _mixed(offset + second) | tf.constant(1, tf.uint32)
     places = tf.range(tf.reduce_prod(shape))
@@ -166,9 +179,6 @@ def keep_factors(shape, rate: float, seed) -> tf.Tensor:
     bits = _shifted(_mixed((places ^ offset) * factor), 8)
     dropped = tf.constant(round(rate * 2**24), tf.uint32)
     return tf.where(bits < dropped, 0.0, 1.0 / (1.0 - rate))
-
-
-_GOLDEN = tf.constant(0x9E3779B9, tf.uint32)
 
 
 def _mixed(x):
@@ -240,7 +250,8 @@ def _norm_gradient(
 def _softmax(scores, mask, seed, scale, rate):
     scaled = tf.cast(scores, tf.float32) * scale
     scaled = tf.where(mask, scaled, scaled - 1e9)
-    weights = tf.nn.softmax(scaled)
+    # A row that is all false would be weighed evenly.
+    weights = tf.where(mask, tf.nn.softmax(scaled), 0.0)
     dropped = tf.cast(_dropped(weights, rate, seed), scores.dtype)
     return tf.cast(weights, scores.dtype), dropped
 

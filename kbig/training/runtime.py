@@ -18,14 +18,13 @@ from kbig.training.devices import choose_precision
 from kbig.training.devices import choose_strategy
 from kbig.training.devices import choose_xla
 from kbig.training.devices import present_devices
-from kbig.training.fused import fused as fused_encoders
+from kbig.training.encoders import fused as fused_encoders
 
 _REWRITE = "auto_mixed_precision_onednn_bfloat16"
 # What fused encoders multiply in, where that is not float32.
 _PRODUCTS = {
     ONEDNN_BFLOAT16: "bfloat16",
     "mixed_bfloat16": "bfloat16",
-    "mixed_float16": "float16",
 }
 
 
@@ -41,7 +40,8 @@ class Runtime:
     where `xla_pays_on_cpu`, and in float32; otherwise encoders are fused.
 
     "onednn_bfloat16" leaves the model in float32, and has TensorFlow compute
-    its matrix products in bfloat16. It holds for what runs within `scope`,
+    its matrix products in bfloat16; what is fused is kept in it between two
+    of them. It holds for what runs within `scope`,
     so call `fit` there; `predict` and `export` outside stay exact.
 
     "mirrored" without a GPU takes all logical CPU devices. "multiworker", and
@@ -177,6 +177,13 @@ class Runtime:
         Returns:
             A context manager that gives how many encoders it fused: none
             unless `fused`.
+
+        Example:
+        ```python
+        with runtime.scope(), runtime.fusing(model):
+            model.compile("adam", "mse", jit_compile=runtime.jit_compile)
+            model.fit(x, y)
+        ```
         """
         if not self.fused:
             return contextlib.nullcontext(0)

@@ -1,4 +1,5 @@
 import pytest
+import tensorflow as tf
 
 from kbig.errors import UsageError
 from kbig.training import devices
@@ -134,7 +135,17 @@ def test_fused(requested, devices, xla, expected):
     assert (reason == "as requested") is (requested != "auto")
 
 
-def test_what_is_not_measured_to_be_faster_is_not_used(monkeypatch):
+@pytest.fixture
+def measured_anew():
+    devices._is_bfloat16_faster.cache_clear()
+    yield
+    devices._is_bfloat16_faster.cache_clear()
+
+
+def test_what_is_not_measured_to_be_faster_is_not_used(
+    monkeypatch, measured_anew
+):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     monkeypatch.setattr(devices, "_cpu_description", lambda: "flags: amx_bf16")
     for peak, expected in ((1.2, ()), (1.5, ("amx_bf16",))):
         devices._is_bfloat16_faster.cache_clear()
@@ -146,7 +157,6 @@ def test_what_is_not_measured_to_be_faster_is_not_used(monkeypatch):
         assert present_devices({}).cpu_features == expected
         off = present_devices({"TF_ENABLE_ONEDNN_OPTS": "0"})
         assert off.cpu_features == ()
-    devices._is_bfloat16_faster.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The compiled loops against the same in plain TensorFlow."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -40,6 +41,7 @@ PLAIN = {
     "gelu": lambda x: tf.nn.gelu(x, approximate=False),
     "gelu_approximate": lambda x: tf.nn.gelu(x, approximate=True),
     "relu": tf.nn.relu,
+    "linear": tf.identity,
 }
 
 
@@ -97,12 +99,18 @@ def test_attention_weights(rate, steps):
     )
 
 
-def test_a_row_without_anywhere_to_look_is_finite():
-    nowhere = tf.zeros((1, 1, 1, 4), "bool")
-    weights = kernels.attention_weights(
-        numbers(1, 1, 4, 4), nowhere, 1.0, 0.0, SEED
+def test_a_row_without_anywhere_to_look_weighs_nothing():
+    """As in Keras's Softmax."""
+    mask = np.array([[[[False] * 4, [True] * 4, [True] * 4, [False] * 4]]])
+    scores = numbers(1, 1, 4, 4)
+    weights, gradient = vjp(
+        lambda x: kernels.attention_weights(x, mask, 1.0, 0.0, SEED), scores
     )
-    np.testing.assert_allclose(tf.reduce_sum(weights, -1), 1, rtol=1e-6)
+    np.testing.assert_allclose(
+        weights, keras.layers.Softmax()(scores, mask), rtol=1e-6
+    )
+    assert np.isfinite(gradient).all()
+    assert not gradient[0, 0, 0].numpy().any()
 
 
 def test_products_of_bfloat16_are_summed_in_float32():

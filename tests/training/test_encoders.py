@@ -8,10 +8,11 @@ import pytest
 import tensorflow as tf
 
 import kbig
+from kbig.errors import UsageError
 from kbig.training import Runtime
 from kbig.training import dropout_at
 from kbig.training import fused
-from kbig.training.fused import is_fusable
+from kbig.training.encoders import is_fusable
 
 SIZE = {"num_layers": 2, "hidden_dim": 32, "num_heads": 4}
 VOCABULARY, STEPS, ROWS, CLASSES = 50, 12, 16, 3
@@ -119,6 +120,73 @@ def test_loss_and_gradients_are_those_of_keras(name):
         assert tf.norm(one - other) <= 1e-5 * tf.norm(other) + smallest
 
 
+def nowhere_to_look():
+    rows = token_rows()
+    rows["padding_mask"][3] = 0
+    return rows
+
+
+def test_a_text_that_is_all_padding_is_as_in_keras():
+    model, x = roughened(classifier()), nowhere_to_look()
+    expected = model(x)
+    with fused(model):
+        np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_under_mixed_policies(policy, dtype):
+    keras.utils.set_random_seed(0)
+    exact = roughened(classifier(dropout=0.0))
+    with Runtime(precision=policy, fused=False).scope():
+        mixed = classifier(dropout=0.0)
+    mixed.set_weights(exact.get_weights())
+    x, y = token_rows(), np.zeros(ROWS, "int32")
+    _, expected = gradients(exact, x, y)
+    with fused(mixed, dtype) as count:
+        _, found = gradients(mixed, x, y)
+    assert count == 2
+    largest = max(float(tf.norm(each)) for each in expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == tf.float32
+        # bfloat16 has 8 bits, and two layers of them are behind it.
+        assert tf.norm(one - other) < 0.05 * tf.norm(other) + 0.01 * largest
+
+
+def test_bfloat16_sums_gradients_of_biases_in_float32():
+    """Of equal rows: summed in bfloat16 they would stop growing at 256."""
+    keras.utils.set_random_seed(0)
+    model = roughened(classifier(dropout=0.0))
+    x = {k: np.repeat(v[:1], 600, 0) for k, v in token_rows().items()}
+    y = np.zeros(600, "int32")
+    _, expected = gradients(model, x, y)
+    with fused(model, "bfloat16"):
+        _, found = gradients(model, x, y)
+    for weight, one, other in zip(
+        model.trainable_variables, found, expected, strict=True
+    ):
+        if weight.path.endswith("value/bias"):
+            assert tf.norm(one - other) < 0.05 * tf.norm(other)
+
+
+def test_what_was_traced_inside_is_forgotten():
+    model, x = roughened(classifier()), token_rows()
+    compiled(model)
+    before = model.predict(x, verbose=0)
+    with fused(model, "bfloat16"):
+        inside = model.predict(x, verbose=0)
+        with fused(model) as count:
+            # What is fused already is left as it is.
+            assert count == 0
+    assert not np.array_equal(inside, before)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), before)
+
+
+def test_other_dtypes_are_refused():
+    with pytest.raises(UsageError, match="'int8'"):
+        fused(classifier(), "int8").__enter__()
+
+
 def compiled(model, **options):
     model.compile(
         kbig.training.adamw(1e-3, global_clipnorm=1.0, **options),
@@ -154,6 +222,7 @@ def test_fifty_steps_in_float32():
     np.testing.assert_allclose(found, stock, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_three_hundred_steps_in_bfloat16():
     stock = losses(contextlib.nullcontext, no_dropout(), 300)
     found = losses(lambda m: fused(m, "bfloat16"), no_dropout(), 300)
@@ -276,7 +345,43 @@ def quantized():
     return [*model._flatten_layers()]
 
 
+def parts_of_another_kind(change):
+    encoder = backbone().transformer_layers[0]
+    change(encoder)
+    return [encoder]
+
+
+class Halves(keras.layers.Dropout):
+    """Drops in its own way."""
+
+
+def another_dropout(encoder):
+    # Past Keras, which locks what is built.
+    vars(encoder)["_feedforward_dropout"] = Halves(0.5)
+
+
+def another_activation(encoder):
+    def gelu(x):
+        return x
+
+    encoder._feedforward_intermediate_dense.activation = gelu
+
+
+def narrow():
+    shrunk = kbig.compression.shrink(classifier(), 0.5)
+    return [x for x in shrunk.layers if type(x).__name__ == "NarrowEncoder"]
+
+
+def test_encoders_with_fewer_heads_are_fused():
+    layers = narrow()
+    assert layers
+    assert all(map(is_fusable, layers))
+
+
 OTHERS = {
+    "not built": lambda: [type(backbone().transformer_layers[0])(8, 2)],
+    "another dropout": lambda: parts_of_another_kind(another_dropout),
+    "another activation": lambda: parts_of_another_kind(another_activation),
     "pre-norm": pre_norm,
     "LoRA": lambda: of_method("lora"),
     "adapters": lambda: of_method("houlsby"),

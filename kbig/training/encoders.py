@@ -2,11 +2,14 @@
 
 import contextlib
 import functools
+import sys
 from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common.variables import AutocastScope
 
+from kbig.models.arguments import check_choice
 from kbig.models.layers import calling
 from kbig.training import kernels
 
@@ -20,9 +23,9 @@ def fused(model: keras.Model, dtype: str = "float32") -> Iterator[int]:
     that stands between two of them (`kbig.training.kernels`). What an encoder
     drops is drawn from its own seeds, but not what Keras would draw from them.
 
-    Compile and fit inside: a step that was traced keeps its form. Encoders
-    with adapters, LoRA or fake quantization, and those that normalize first,
-    compute as always.
+    Compile and fit inside. What Keras traced before is traced again, and
+    again afterwards. Encoders with adapters, LoRA or fake quantization, and
+    those that normalize first, compute as always.
 
     Args:
         model: built; it is as before afterwards.
@@ -32,6 +35,9 @@ def fused(model: keras.Model, dtype: str = "float32") -> Iterator[int]:
     Returns:
         A context manager that gives how many encoders it fused.
 
+    Raises:
+        UsageError: when the dtype is another one.
+
     Example:
     ```python
     model = kbig.models.bert_classifier(kbig.models.bert("tiny"), 2)
@@ -40,54 +46,95 @@ def fused(model: keras.Model, dtype: str = "float32") -> Iterator[int]:
         model.fit(x, y)
     ```
     """
-    encoders = [x for x in model._flatten_layers() if is_fusable(x)]
-    with calling(encoders, functools.partial(_encoded, dtype=dtype)):
-        yield len(encoders)
+    check_choice("dtype", dtype, ("float32", "bfloat16"))
+    layers = [model, *model._flatten_layers(include_self=False)]
+    encoders = [layer for layer in layers if is_fusable(layer)]
+    models = [m for m in layers if encoders and isinstance(m, keras.Model)]
+    _forget_traces(models)
+    try:
+        with calling(encoders, functools.partial(_encoded, dtype=dtype)):
+            yield len(encoders)
+    finally:
+        _forget_traces(models)
 
 
 def is_fusable(layer: keras.Layer) -> bool:
-    """Whether a layer is KerasHub's encoder, and nothing but that.
+    """Whether a layer computes what KerasHub's encoder does, part by part.
 
     Args:
-        layer: any, built.
+        layer: any.
 
     Returns:
-        False for one that has parts of another kind.
+        False for one that is not built, or has a part of another kind.
 
     Example:
     ```python
     is_fusable(kbig.models.bert("tiny").transformer_layers[0])  # True
     ```
     """
-    if type(layer).__name__ != "TransformerEncoder" or "call" in vars(layer):
+    # KerasHub is slow to import: there is no encoder of it before it is.
+    hub = sys.modules.get("keras_hub")
+    if hub is None or not layer.built or not _is_plain(layer):
         return False
-    import keras_hub
-
-    if type(layer) is not keras_hub.layers.TransformerEncoder:
+    encoder = hub.layers.TransformerEncoder
+    if not isinstance(layer, encoder) or type(layer).call is not encoder.call:
         return False
-    attention = layer._self_attention_layer
-    parts = {
-        keras.layers.MultiHeadAttention: [attention],
-        keras.layers.EinsumDense: [*_projections(attention)],
-        keras.layers.Dense: [
-            layer._feedforward_intermediate_dense,
-            layer._feedforward_output_dense,
-        ],
-        keras.layers.LayerNormalization: [
-            layer._self_attention_layer_norm,
-            layer._feedforward_layer_norm,
-        ],
-    }
-    activation = layer._feedforward_intermediate_dense.activation
+    inner = layer._feedforward_intermediate_dense
     return (
         not layer.normalize_first
-        and getattr(activation, "__name__", "") in kernels.ACTIVATIONS
+        and _activation(inner) is not None
         and all(
             type(part) is kind and _is_plain(part)
-            for kind, found in parts.items()
-            for part in found
+            for kind, part in _parts(layer)
         )
     )
+
+
+def _parts(layer):
+    """What an encoder consists of, each with the class that it must be of."""
+    attention = layer._self_attention_layer
+    yield keras.layers.MultiHeadAttention, attention
+    yield keras.layers.Softmax, attention._softmax
+    for projection in _projections(attention):
+        yield keras.layers.EinsumDense, projection
+    yield keras.layers.Dense, layer._feedforward_intermediate_dense
+    yield keras.layers.Dense, layer._feedforward_output_dense
+    yield keras.layers.LayerNormalization, layer._self_attention_layer_norm
+    yield keras.layers.LayerNormalization, layer._feedforward_layer_norm
+    yield keras.layers.Dropout, layer._self_attention_dropout
+    yield keras.layers.Dropout, layer._feedforward_dropout
+    if attention._dropout:
+        yield keras.layers.Dropout, attention._dropout_layer
+
+
+def _is_plain(part: keras.Layer) -> bool:
+    """Whether nothing was put in the place of what its class computes."""
+    return (
+        "call" not in vars(part)
+        and not getattr(part, "lora_enabled", False)
+        and getattr(part, "quantization_mode", None) is None
+        and getattr(part, "noise_shape", None) is None
+    )
+
+
+def _activation(dense: keras.layers.Dense) -> str | None:
+    """The name in `kernels.ACTIVATIONS`, of one that is the same function."""
+    from keras_hub.src.utils.keras_utils import gelu_approximate
+
+    known = {
+        "gelu": keras.activations.gelu,
+        "gelu_approximate": gelu_approximate,
+        "relu": keras.activations.relu,
+    }
+    names = [name for name, each in known.items() if dense.activation is each]
+    return names[0] if names else None
+
+
+def _forget_traces(models) -> None:
+    for model in models:
+        model.train_function = None
+        model.test_function = None
+        model.predict_function = None
 
 
 def _projections(attention):
@@ -96,14 +143,6 @@ def _projections(attention):
         attention._key_dense,
         attention._value_dense,
         attention._output_dense,
-    )
-
-
-def _is_plain(part: keras.Layer) -> bool:
-    return (
-        "call" not in vars(part)
-        and not getattr(part, "lora_enabled", False)
-        and getattr(part, "quantization_mode", None) is None
     )
 
 
@@ -132,6 +171,12 @@ def _encoded(
     mask = transformer_layer_utils.merge_padding_and_attention_mask(
         inputs, padding_mask, attention_mask
     )
+    # Weights as they are: Keras would round biases to the policy's dtype.
+    with AutocastScope(None):
+        return _computed(layer, inputs, mask, training, dtype)
+
+
+def _computed(layer, inputs, mask, training, dtype):
     attention = layer._self_attention_layer
     shape = tf.shape(inputs)
     x = tf.reshape(tf.cast(inputs, dtype), (-1, inputs.shape[-1]))
@@ -148,7 +193,7 @@ def _encoded(
     between = kernels.bias_activation(
         _product(x, inner.kernel),
         tf.convert_to_tensor(inner.bias),
-        inner.activation.__name__,
+        _activation(inner),
     )
     x = _normalized(
         layer._feedforward_layer_norm,
@@ -173,7 +218,7 @@ def _attended(attention, x, mask, shape, training):
         [tf.reshape(p.kernel, (-1, width)) for p in projections], 1
     )
     bias = tf.concat([tf.reshape(p.bias, (width,)) for p in projections], 0)
-    y = tf.nn.bias_add(_product(x, kernel), tf.cast(bias, x.dtype))
+    y = kernels.bias_activation(_product(x, kernel), bias, "linear")
     y = tf.reshape(y, (shape[0], shape[1], 3, heads, depth))
     queries, keys, values = tf.unstack(tf.transpose(y, (2, 0, 3, 1, 4)))
     weights = kernels.attention_weights(
