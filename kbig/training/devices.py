@@ -24,8 +24,11 @@ PRECISIONS = (
 )
 # Flags of Linux on x86 with which matrix products in bfloat16 may be faster
 # than in float32: with avx512_bf16 alone twice as fast on one CPU and half as
-# fast on another, and oneDNN may be forbidden to use any. So it is measured.
+# fast on another. So it is measured.
 BFLOAT16_FEATURES = ("amx_bf16", "avx512_bf16")
+# In the names of the instruction sets that oneDNN can be limited to. Below
+# them TensorFlow ends the process at the first product in bfloat16.
+_BFLOAT16_LIMITS = ("BF16", "FP16", "AMX", "AVX10", "ALL", "DEFAULT")
 _COMPARED = ("bfloat16", "float32")
 _FASTER = 1.3
 _UNSAFE = "; of float16 Keras sees overflow on the first replica only"
@@ -55,8 +58,8 @@ def present_devices(environment: Mapping[str, str] = os.environ) -> Devices:
     in a process; with that TensorFlow is started.
 
     Args:
-        environment: where to look up TF_CONFIG, and TF_ENABLE_ONEDNN_OPTS,
-            which switches oneDNN off.
+        environment: where to look up TF_CONFIG, TF_ENABLE_ONEDNN_OPTS, which
+            switches oneDNN off, and ONEDNN_MAX_CPU_ISA, which limits it.
 
     Returns:
         The devices.
@@ -74,7 +77,7 @@ def present_devices(environment: Mapping[str, str] = os.environ) -> Devices:
         for gpu in tf.config.list_physical_devices("GPU")
     )
     features = ()
-    if not capabilities and environment.get("TF_ENABLE_ONEDNN_OPTS") != "0":
+    if not capabilities and _has_bfloat16(environment):
         features = bfloat16_features(_cpu_description())
     return Devices(
         capabilities,
@@ -357,6 +360,17 @@ def choose_xla(
     if pays_on_cpu:
         return True, "pays for this model on a CPU"
     return False, "no GPU; on a CPU it pays for some models only"
+
+
+def _has_bfloat16(environment: Mapping[str, str]) -> bool:
+    """Whether oneDNN is on, and not limited to less than bfloat16."""
+    limits = (
+        environment.get(name, "ALL").upper()
+        for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+    )
+    return environment.get("TF_ENABLE_ONEDNN_OPTS") != "0" and all(
+        any(name in limit for name in _BFLOAT16_LIMITS) for limit in limits
+    )
 
 
 @functools.cache

@@ -155,8 +155,15 @@ def test_what_is_not_measured_to_be_faster_is_not_used(
             lambda dtype, peak=peak, **_: peak if dtype == "bfloat16" else 1.0,
         )
         assert present_devices({}).cpu_features == expected
-        off = present_devices({"TF_ENABLE_ONEDNN_OPTS": "0"})
-        assert off.cpu_features == ()
+        for name, value, allowed in (
+            ("TF_ENABLE_ONEDNN_OPTS", "0", False),
+            ("ONEDNN_MAX_CPU_ISA", "AVX2", False),
+            ("ONEDNN_MAX_CPU_ISA", "avx512_core", False),
+            ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16", True),
+            ("DNNL_MAX_CPU_ISA", "AVX512_CORE_VNNI", False),
+        ):
+            found = present_devices({name: value}).cpu_features
+            assert found == (expected if allowed else ())
 
 
 @pytest.mark.parametrize(
