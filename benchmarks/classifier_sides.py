@@ -1,7 +1,8 @@
 """The sides of `finetuning_speed.py` and `inference.py`, as `turns.py` has it.
 
-Each takes the same texts. The seconds are those from the end of the first
-batch to the end of the last, the tokens what was not padding.
+Each takes the same texts, but kbig leaves out what does not fill a batch. The
+seconds are those from the end of the first batch to the end of the last, the
+tokens what was not padding.
 """
 
 import os
@@ -86,53 +87,34 @@ def keras_side(name, options, vocabulary_size):
             if name in STOCK
             else kbig.models.bert_classifier(backbone, options.classes)
         )
-    with runtime.scope(), runtime.fusing(model):
-        model.compile(
-            keras.optimizers.AdamW(1e-4, weight_decay=0.01)
-            if name in STOCK
-            else kbig.training.adamw(1e-4),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=runtime.jit_compile,
-        )
+    pretraining_sides.CONTEXTS.enter_context(runtime.scope())
+    pretraining_sides.CONTEXTS.enter_context(runtime.fusing(model))
+    model.compile(
+        keras.optimizers.AdamW(1e-4, weight_decay=0.01)
+        if name in STOCK
+        else kbig.training.adamw(1e-4),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=runtime.jit_compile,
+    )
 
     def work(pieces):
-        clock = _clock(len(pieces))
+        clock = pretraining_sides.make_clock(len(pieces))
         stream = _stream(pieces)
-        with runtime.scope(), runtime.fusing(model):
-            if options.trains:
-                model.fit(
-                    stream,
-                    steps_per_epoch=len(pieces),
-                    callbacks=[clock],
-                    verbose=0,
-                    shuffle=False,
-                )
-            else:
-                model.predict(
-                    stream.map(lambda x, y: x), callbacks=[clock], verbose=0
-                )
+        if options.trains:
+            model.fit(
+                stream,
+                steps_per_epoch=len(pieces),
+                callbacks=[clock],
+                verbose=0,
+                shuffle=False,
+            )
+        else:
+            model.predict(
+                stream.map(lambda x, y: x), callbacks=[clock], verbose=0
+            )
         return clock.seconds
 
     return work
-
-
-def _clock(steps):
-    import keras
-
-    class _Clock(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            self.note(batch)
-
-        def on_predict_batch_end(self, batch, logs=None):
-            self.note(batch)
-
-        def note(self, batch):
-            if batch == 0:
-                self.begin = time.perf_counter()
-            if batch == steps - 1:
-                self.seconds = time.perf_counter() - self.begin
-
-    return _Clock()
 
 
 def _stream(pieces):

@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import pathlib
-import statistics
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,8 +28,6 @@ import turns
 
 import kbig
 from kbig.reporting.tables import Percent
-from kbig.reporting.tables import Ratio
-from kbig.reporting.tables import Table
 
 PREDICTIONS_PER_TOKEN = 20 / 128
 
@@ -85,42 +82,21 @@ def prepare(options, path):
 
 def table_of(rates, losses, flops, peaks, options):
     """Medians, ratios to KerasHub's better setting, share of the peak."""
-    medians = {name: statistics.median(rates[name]) for name in rates}
-    stock = [medians[n] for n in pretraining_sides.STOCK if n in medians]
     peak = 1e9 * max(peaks.values())
-    rows = [
-        (
-            name,
-            round(median),
-            round(min(rates[name])),
-            round(max(rates[name])),
-            Ratio(median / max(stock)) if stock else None,
-            Percent(median * flops / peak),
-            losses[name],
-        )
-        for name, median in medians.items()
-    ]
     measured = ", ".join(f"{k} {v:.0f}" for k, v in peaks.items())
-    return Table(
-        title=(
-            f"Pretraining, {options.mode} of {options.sequence_length}, batch "
-            f"{options.batch_size}, {options.layers} x {options.hidden_dim}"
-        ),
-        columns=(
-            "side",
-            "real tokens/s, median",
-            "lowest",
-            "highest",
-            "to KerasHub's better",
-            "of matmul peak",
-            "last loss",
-        ),
-        rows=rows,
-        note=(
-            f"{options.rounds} rounds of {options.steps} steps; "
-            f"{flops / 1e6:.1f} MFLOP a token; matmul peak in GFLOP/s: "
-            f"{measured}; shares are of the highest."
-        ),
+    return turns.table(
+        f"Pretraining, {options.mode} of {options.sequence_length}, batch "
+        f"{options.batch_size}, {options.layers} x {options.hidden_dim}",
+        rates,
+        pretraining_sides.STOCK,
+        f"{options.rounds} rounds of {options.steps} steps; "
+        f"{flops / 1e6:.1f} MFLOP a token; matmul peak in GFLOP/s: "
+        f"{measured}; shares are of the highest.",
+        of_matmul_peak={
+            name: Percent(median * flops / peak)
+            for name, median in turns.medians(rates).items()
+        },
+        last_loss=losses,
     )
 
 

@@ -4,6 +4,7 @@ Started by it, as `turns.py` has it. The seconds are those from the end of the
 first step to the end of the last, the tokens what was not padding.
 """
 
+import contextlib
 import os
 import time
 import types
@@ -15,6 +16,8 @@ import turns
 
 import kbig
 
+# Left when the process ends: where one is left, what was traced is forgotten.
+CONTEXTS = contextlib.ExitStack()
 STOCK = ("kerashub", "kerashub-jit")
 # "kbig" is what `kbig pretrain-mlm` chooses; the next are what it could.
 _AS_KERAS = {"precision": "float32", "fused": False}
@@ -36,27 +39,27 @@ def keras_side(name, options):
     runtime = kbig.training.Runtime(**RUNTIMES[name])
     with runtime.scope():
         model = _keras_model(name, options)
-    with runtime.scope(), runtime.fusing(model):
-        model.compile(
-            keras.optimizers.AdamW(1e-4, weight_decay=0.01)
-            if name in STOCK
-            else kbig.training.adamw(1e-4),
-            keras.losses.SparseCategoricalCrossentropy(
-                from_logits=True, reduction="mean_with_sample_weight"
-            ),
-            jit_compile=runtime.jit_compile,
-        )
-    clock = _make_clock()
+    CONTEXTS.enter_context(runtime.scope())
+    CONTEXTS.enter_context(runtime.fusing(model))
+    model.compile(
+        keras.optimizers.AdamW(1e-4, weight_decay=0.01)
+        if name in STOCK
+        else kbig.training.adamw(1e-4),
+        keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        ),
+        jit_compile=runtime.jit_compile,
+    )
 
     def train(stream, steps):
-        with runtime.scope(), runtime.fusing(model):
-            history = model.fit(
-                stream,
-                steps_per_epoch=steps,
-                callbacks=[clock],
-                verbose=0,
-                shuffle=False,
-            ).history
+        clock = make_clock(steps)
+        history = model.fit(
+            stream,
+            steps_per_epoch=steps,
+            callbacks=[clock],
+            verbose=0,
+            shuffle=False,
+        ).history
         return clock.seconds, history["loss"][-1]
 
     return train
@@ -73,18 +76,23 @@ def _keras_model(name, options):
     return kbig.models.packed(model) if is_packed else model
 
 
-def _make_clock():
+def make_clock(steps):
     """Measures from the end of the first step to the end of the last."""
     import keras
 
     class _Clock(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            last = self.params["steps"] - 1
-            if batch in (0, last):
+            if batch in (0, steps - 1):
                 float(logs["loss"])  # A GPU is done only once this is there.
+            self.note(batch)
+
+        def on_predict_batch_end(self, batch, logs=None):
+            self.note(batch)
+
+        def note(self, batch):
             if batch == 0:
                 self.begin = time.perf_counter()
-            if batch == last:
+            if batch == steps - 1:
                 self.seconds = time.perf_counter() - self.begin
 
     return _Clock()

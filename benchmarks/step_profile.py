@@ -64,8 +64,8 @@ def profiled(side, options):
     settings = types.SimpleNamespace(
         mode="rows",
         size={"num_layers": 6, "hidden_dim": 384, "num_heads": 12},
+        vocabulary_size=8000,
     )
-    settings.vocabulary_size = 8000
     train = pretraining_sides.keras_side(side, settings)
     train(stream(options), options.steps)
     with tempfile.TemporaryDirectory() as directory:

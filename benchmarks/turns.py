@@ -72,15 +72,39 @@ def serve(prepare: Callable[[str, types.SimpleNamespace], Callable]) -> None:
         print("ANSWER", json.dumps(work(*map(int, line.split()))), flush=True)
 
 
+def medians(rates: dict) -> dict:
+    """The middle of every side's rounds."""
+    return {name: statistics.median(each) for name, each in rates.items()}
+
+
 def table(
-    title: str, rates: dict, baselines: Sequence[str], note: str
+    title: str,
+    rates: dict,
+    baselines: Sequence[str],
+    note: str,
+    **columns: dict,
 ) -> Table:
-    """Medians and ranges of each side, and the ratio to the best baseline."""
-    medians = {name: statistics.median(rates[name]) for name in rates}
-    best = max((medians[n] for n in baselines if n in medians), default=None)
+    """Medians and ranges of each side, and the ratio to the best baseline.
+
+    Args:
+        title: of the table.
+        rates: as of `compare`.
+        baselines: sides of which the faster one is 1.
+        note: under the table.
+        **columns: further ones, with a value for every side.
+    """
+    middle = medians(rates)
+    best = max((middle[n] for n in baselines if n in middle), default=None)
     return Table(
         title=title,
-        columns=("side", "tokens/s, median", "lowest", "highest", "ratio"),
+        columns=(
+            "side",
+            "real tokens/s, median",
+            "lowest",
+            "highest",
+            "to KerasHub's better",
+            *(name.replace("_", " ") for name in columns),
+        ),
         rows=[
             (
                 name,
@@ -88,8 +112,9 @@ def table(
                 round(min(rates[name])),
                 round(max(rates[name])),
                 Ratio(median / best) if best else None,
+                *(values[name] for values in columns.values()),
             )
-            for name, median in medians.items()
+            for name, median in middle.items()
         ],
         note=note,
     )
