@@ -250,9 +250,7 @@ def text_side(run, dataset, pruner, seed, options):
 
 def trained_on_texts(run, model, dataset, pruner, seed, options):
     """Trains the model of a run, or one made of it, on the run's data."""
-    runtime = kbig.training.Runtime(
-        "none", "float32", options.xla, seed, xla_pays_on_cpu=True
-    )
+    runtime = kbig.training.Runtime("none", xla=options.xla, seed=seed)
     x, y = dataset.arrays("train")
     rows = np.random.default_rng(seed).permutation(len(x))
     rows = rows[: options.limit or None]
@@ -268,18 +266,19 @@ def trained_on_texts(run, model, dataset, pruner, seed, options):
     )
     total = options.epochs * int(train.cardinality())
     rate = kbig.training.WarmupLinear(options.learning_rate, total // 10, total)
-    model.compile(
-        kbig.training.adamw(rate, global_clipnorm=1.0),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=runtime.jit_compile,
-    )
-    model.fit(
-        train,
-        epochs=options.epochs,
-        verbose=0,
-        shuffle=False,
-        callbacks=[pruner] if pruner else [],
-    )
+    with runtime.scope(), runtime.fusing(model):
+        model.compile(
+            kbig.training.adamw(rate, global_clipnorm=1.0),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=runtime.jit_compile,
+        )
+        model.fit(
+            train,
+            epochs=options.epochs,
+            verbose=0,
+            shuffle=False,
+            callbacks=[pruner] if pruner else [],
+        )
     return model
 
 

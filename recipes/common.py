@@ -14,6 +14,7 @@ import kbig
 from kbig.errors import GateError
 from kbig.errors import UsageError
 from recipes import summary
+from recipes.config import EncoderConfig
 from recipes.config import RecipeConfig
 from recipes.config import TrainConfig
 from recipes.config import to_dict
@@ -100,14 +101,21 @@ def data_name(name_or_path: str) -> str:
     return last.partition(".")[0] or "model"
 
 
-def runtime(config: TrainConfig):
-    """The devices, precision and compilation that the options ask for."""
+def runtime(config: TrainConfig, bfloat16_pays_on_cpu: bool = True):
+    """The devices, precision and compilation that the options ask for.
+
+    Args:
+        config: of the recipe.
+        bfloat16_pays_on_cpu: whether the model gains by it.
+    """
+    has_encoders = isinstance(config, EncoderConfig)
     return kbig.training.Runtime(
         strategy=config.strategy,
         precision=config.precision,
         xla=SWITCH[config.xla],
         seed=config.seed,
-        fused=SWITCH[config.fused],
+        fused=SWITCH[config.fused] if has_encoders else False,
+        bfloat16_pays_on_cpu=bfloat16_pays_on_cpu,
     )
 
 

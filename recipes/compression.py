@@ -172,16 +172,9 @@ def flags(names: Sequence[str]) -> str:
     return ", ".join(f"--{name}" for name in names) or "none of them"
 
 
-def _precision(earlier, recipe: str) -> str:
-    """What the earlier run was trained in, where that can do this."""
-    import tensorflow as tf
-
-    precision = earlier.training.get("precision", "auto")
-    on_cpu = not tf.config.list_physical_devices("GPU")
-    if recipe == "quantize" and on_cpu and precision == "auto":
-        # Not oneDNN's bfloat16, which cannot tell steps of 8 bits apart.
-        return "float32"
-    return precision
+def _may_fuse(earlier) -> str | bool:
+    """Not more than "auto": what is made of a model may have other layers."""
+    return "auto" if earlier.training.get("fused", "off") != "off" else False
 
 
 def load_material(config: Config, recipe: str) -> Material:
@@ -197,12 +190,15 @@ def load_material(config: Config, recipe: str) -> Material:
     earlier = retraining.open_run(config.from_, recipe)
     runtime = kbig.training.Runtime(
         strategy=config.strategy,
-        precision=_precision(earlier, recipe),
+        precision=earlier.training.get("precision", "auto"),
         xla=common.SWITCH[config.xla],
         seed=config.seed,
         # Fake quantization is long chains of elementwise operations.
         xla_pays_on_cpu=recipe == "quantize" and bool(earlier.vocabulary),
-        fused=common.SWITCH[earlier.training.get("fused", "auto")],
+        fused=_may_fuse(earlier),
+        # It cannot tell steps of 8 bits apart.
+        bfloat16_pays_on_cpu=recipe != "quantize"
+        and retraining.source_of(earlier).gains_by_bfloat16,
     )
     with runtime.scope():
         original = retraining.load_model(earlier)

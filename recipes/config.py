@@ -94,12 +94,18 @@ class TrainConfig(RecipeConfig):
         ),
     )
     xla: str = option("auto", "XLA compilation", ("auto", "on", "off"))
+    limit: int = option(0, "training rows to use; 0 is all", minimum=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderConfig(TrainConfig):
+    """What every recipe that trains a BERT understands."""
+
     fused: str = option(
         "auto",
         "BERT's encoders as few loops and products, on a CPU",
         ("auto", "on", "off"),
     )
-    limit: int = option(0, "training rows to use; 0 is all", minimum=0)
 
 
 def field_key(field: dataclasses.Field) -> str:

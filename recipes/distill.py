@@ -19,7 +19,7 @@ from kbig.errors import UsageError
 from recipes import common
 from recipes import pretrain_data
 from recipes.config import FLOAT_FORMATS
-from recipes.config import TrainConfig
+from recipes.config import EncoderConfig
 from recipes.config import option
 from recipes.distill_models import METHODS
 from recipes.distill_models import Reader
@@ -35,7 +35,7 @@ _CURVES = {**common.CLASSIFIER_CURVES, "agreement": "Agreement with teacher"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TrainConfig):
+class Config(EncoderConfig):
     """Options of `kbig distill`."""
 
     quick_values: ClassVar[dict] = {"epochs": 1, "limit": 2000, "augment": 1}
@@ -109,6 +109,7 @@ def run(config: Config) -> common.Outcome:
         teacher = load_teacher(earlier)
         student = make_student(config, teacher, dataset)
         learner = make_learner(config, student, teacher)
+    runtime.check_fusable(student.model)
     config = _in_force(config, student)
     unlabelled = _unlabelled(config, dataset)
     if config.dry_run:
@@ -227,7 +228,7 @@ def _fit(config, runtime, student: Reader, learner, lessons, run):
     total = steps * config.epochs
     rate = kbig.training.WarmupLinear(config.learning_rate, total // 10, total)
     throughput = kbig.training.Throughput(min(rows / steps, batch_size))
-    with runtime.scope(), runtime.fusing(learner):
+    with runtime.scope(), runtime.fusing(learner) as fused:
         learner.compile(
             kbig.training.adamw(rate, config.weight_decay, global_clipnorm=1.0),
             kbig.tuning.DistillationLoss(config.temperature, config.alpha),
@@ -244,7 +245,7 @@ def _fit(config, runtime, student: Reader, learner, lessons, run):
             verbose=common.fit_verbosity(),
             shuffle=False,
         )
-    return history.history, throughput.report()
+    return history.history, {**throughput.report(), "fused_encoders": fused}
 
 
 def _tested(student: Reader, teacher: Reader, dataset):

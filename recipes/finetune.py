@@ -23,7 +23,7 @@ from recipes import text_start
 from recipes import text_tasks
 from recipes import text_training
 from recipes.config import FLOAT_FORMATS
-from recipes.config import TrainConfig
+from recipes.config import EncoderConfig
 from recipes.config import option
 
 # As kbig.tuning has them, which only loads with TensorFlow.
@@ -48,7 +48,7 @@ PROJECTIONS = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TrainConfig):
+class Config(EncoderConfig):
     """Options of `kbig finetune`."""
 
     quick_values: ClassVar[dict] = {"epochs": 1, "limit": 2000}

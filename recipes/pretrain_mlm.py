@@ -27,14 +27,14 @@ from recipes import pretrain_data
 from recipes import pretrain_model
 from recipes import pretrain_report
 from recipes import pretrain_rows
-from recipes.config import TrainConfig
+from recipes.config import EncoderConfig
 from recipes.config import option
 
 _POSITIONS = 512  # Of every BERT that kbig builds.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TrainConfig):
+class Config(EncoderConfig):
     """Options of `kbig pretrain-mlm`."""
 
     quick_values: ClassVar[dict] = {"epochs": 1, "limit": 20}
@@ -91,6 +91,7 @@ def run(config: Config) -> common.Outcome | None:
     runtime = common.runtime(config)
     with runtime.scope():
         start = pretrain_model.start(config, corpus)
+    runtime.check_fusable(start.backbone)
     config = _resolved(config, start)
     pretrain_rows.check_sample(corpus, start.words, config)
     if config.dry_run:

@@ -123,7 +123,7 @@ def fit(
     throughput = _throughput(train, start, config, runtime)
     history = {}
     dropout = kbig.training.dropout_at(model, config.dropout)
-    with runtime.scope(), dropout, runtime.fusing(model):
+    with runtime.scope(), dropout, runtime.fusing(model) as fused:
         _compile(trained, runtime, config, total)
         for stage in stages(total, max(config.epochs, _CURVE_POINTS)):
             fitted = trained.fit(
@@ -141,7 +141,8 @@ def fit(
             for name, values in fitted.history.items():
                 history.setdefault(name, []).extend(values)
     _check_converged(history["val_loss"][-1])
-    return _fitted(model, history, throughput, total)
+    speed = {**throughput.report(), "fused_encoders": fused}
+    return _fitted(model, history, speed, total)
 
 
 def _check_converged(loss: float) -> None:
@@ -152,12 +153,12 @@ def _check_converged(loss: float) -> None:
         )
 
 
-def _fitted(model, history, throughput, total: int) -> Fitted:
+def _fitted(model, history, speed, total: int) -> Fitted:
     names = _names(model)
     metrics = {
         "test_loss": history[f"val_{names['loss']}"][-1],
         "test_accuracy": history[f"val_{names['accuracy']}"][-1],
-        **throughput.report(),
+        **speed,
     }
     curves = {
         names["loss"]: "Masked tokens: loss",

@@ -63,12 +63,14 @@ class Source:
         whole: from a configuration and the model to the configuration of a
             training of all weights.
         ignored: options that the recipe has in another sense.
+        gains_by_bfloat16: whether its models do, on a CPU that has it.
     """
 
     config_class: type
     make: Callable
     whole: Callable = lambda config, model: config
     ignored: tuple[str, ...] = ()
+    gains_by_bfloat16: bool = True
 
 
 def open_run(directory: str, recipe: str):
@@ -114,6 +116,11 @@ def load_model(run):
     return model
 
 
+def source_of(run) -> Source:
+    """The recipe that trained the model of a run of `open_run`."""
+    return SOURCES[run.training["recipe"]]
+
+
 def base_config(run, model, options):
     """The configuration of a training like that of the run.
 
@@ -127,7 +134,7 @@ def base_config(run, model, options):
         Of the run's recipe; what the run trained in part is trained as a
         whole.
     """
-    source = SOURCES[run.training["recipe"]]
+    source = source_of(run)
     known = {field_key(f) for f in dataclasses.fields(source.config_class)}
     known -= set(source.ignored)
     values = {k: v for k, v in run.training.items() if k in known}
@@ -161,7 +168,7 @@ def training(run, model, config) -> Training:
     Raises:
         UsageError: the data do not fit the model.
     """
-    made = SOURCES[run.training["recipe"]].make(config, run)
+    made = source_of(run).make(config, run)
     _check_fits(run, model, made.dataset.info)
     return made
 
@@ -236,7 +243,11 @@ def _whole_texts(config, model):
 
 SOURCES = {
     "train-image": Source(train_image.Config, _images),
-    "train-sequence": Source(train_sequence.Config, _sequences),
+    "train-sequence": Source(
+        train_sequence.Config,
+        _sequences,
+        gains_by_bfloat16=train_sequence.GAINS_BY_BFLOAT16,
+    ),
     "finetune": Source(finetune.Config, _texts, _whole_texts),
     # On labels alone: the teacher need not be there any more.
     "distill": Source(finetune.Config, _texts, _whole_texts, ("method",)),

@@ -27,6 +27,7 @@ _SUMMARY = {
     "unigram_entropy": ("Unigram entropy", None, "the loss without context"),
     "tokens_per_second": ("Tokens a second", "", ""),
     "matmul_share": ("Share of matmul peak", "Percent", ""),
+    "fused_encoders": ("Encoders fused", None, "while it was trained"),
     "trained_parameters": ("Trained parameters", None, ""),
     "parameters": ("Parameters", None, ""),
     "nonzeros": ("Of these not zero", None, ""),

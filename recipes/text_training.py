@@ -110,7 +110,9 @@ def prepared(material: Material, start: Callable, method: str) -> tuple:
     options = _method_options(config, method)
     with runtime.scope():
         model = material.build(start())
-        return runtime, kbig.tuning.prepare(model, method, **options)
+        tuning = kbig.tuning.prepare(model, method, **options)
+    runtime.check_fusable(tuning.model)
+    return runtime, tuning
 
 
 def train(
@@ -212,11 +214,11 @@ def fit(
             shuffle=False,
         )
 
-    with runtime.scope(), runtime.fusing(tuning.model):
+    with runtime.scope(), runtime.fusing(tuning.model) as fused:
         history = kbig.tuning.fit_in_stages(
             tuning, config.epochs, compile, fit_stage
         )
-    return history, throughput.report()
+    return history, {**throughput.report(), "fused_encoders": fused}
 
 
 def _fit_on_features(material, tuning, runtime, directory):

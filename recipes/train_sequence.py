@@ -20,6 +20,9 @@ from recipes.config import TrainConfig
 from recipes.config import option
 from recipes.sequence_tasks import TASKS
 
+# The products of a step are small, and wait for those of the step before.
+GAINS_BY_BFLOAT16 = False
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TrainConfig):
@@ -74,7 +77,7 @@ def run(config: Config) -> common.Outcome:
         unit=config.unit or ("°C" if celsius else "value"),
     )
     task = TASKS[dataset.info.kind](config, dataset)
-    runtime = common.runtime(config)
+    runtime = common.runtime(config, GAINS_BY_BFLOAT16)
     with runtime.scope():
         model = task.build()
     if config.dry_run:

@@ -29,6 +29,8 @@ BFLOAT16_FEATURES = ("amx_bf16", "avx512_bf16")
 # In the names of the instruction sets that oneDNN can be limited to. Below
 # them TensorFlow ends the process at the first product in bfloat16.
 _BFLOAT16_LIMITS = ("BF16", "FP16", "AMX", "AVX10", "ALL", "DEFAULT")
+# The reason for what was not left to "auto".
+REQUESTED = "as requested"
 _COMPARED = ("bfloat16", "float32")
 _FASTER = 1.3
 _UNSAFE = "; of float16 Keras sees overflow on the first replica only"
@@ -170,7 +172,7 @@ def choose_strategy(requested: str, devices: Devices) -> tuple[str, str]:
             "machine alone."
         )
     if requested != "auto":
-        return requested, "as requested"
+        return requested, REQUESTED
     num_gpus = len(devices.capabilities)
     if num_gpus > 1:
         return "mirrored", f"{num_gpus} GPUs"
@@ -183,6 +185,7 @@ def choose_precision(
     xla: str | bool = "auto",
     num_replicas: int = 1,
     xla_pays_on_cpu: bool = False,
+    bfloat16_pays_on_cpu: bool = True,
 ) -> tuple[str, str]:
     """Chooses a precision that every device present computes fast in.
 
@@ -197,6 +200,8 @@ def choose_precision(
         num_replicas: copies of the model that train in step.
         xla_pays_on_cpu: whether the model is one that XLA makes faster on a
             CPU.
+        bfloat16_pays_on_cpu: whether it is one that gains by products in
+            bfloat16 where a CPU has them.
 
     Returns:
         The precision's name and the reason.
@@ -215,11 +220,13 @@ def choose_precision(
         _check_rewrite(devices, xla)
     if requested != "auto":
         warning = _warning(requested, devices, num_replicas)
-        return requested, "as requested" + warning
+        return requested, REQUESTED + warning
     if devices.capabilities:
         return _gpu_precision(devices.capabilities, num_replicas)
     if not devices.cpu_features:
         return "float32", "no GPU; bfloat16 is not faster on this CPU"
+    if not bfloat16_pays_on_cpu:
+        return "float32", "no GPU; this model does not gain by bfloat16"
     if xla is True or (xla == "auto" and xla_pays_on_cpu and num_replicas == 1):
         return "float32", "no GPU; oneDNN's bfloat16 does not reach into XLA"
     return ONEDNN_BFLOAT16, f"no GPU; faster by {devices.cpu_features[0]}"
@@ -305,7 +312,7 @@ def choose_fused(
     """
     check_choice("fused", requested, ("auto", True, False))
     if requested != "auto":
-        return bool(requested), "as requested"
+        return bool(requested), REQUESTED
     if xla:
         return False, "XLA fuses the whole step"
     if devices.capabilities:
@@ -350,7 +357,7 @@ def choose_xla(
             'strategy="none".'
         )
     if requested != "auto":
-        return bool(requested), "as requested"
+        return bool(requested), REQUESTED
     if num_replicas > 1:
         return False, f"fails with {num_replicas} replicas"
     if devices.capabilities:

@@ -24,8 +24,9 @@ def fused(model: keras.Model, dtype: str = "float32") -> Iterator[int]:
     drops is drawn from its own seeds, but not what Keras would draw from them.
 
     Compile and fit inside. What Keras traced before is traced again, and
-    again afterwards. Encoders with adapters, LoRA or fake quantization, and
-    those that normalize first, compute as always.
+    again afterwards. Encoders with LoRA multiply by its kernels, updates
+    added. Those with adapters or fake quantization, and those that normalize
+    first, compute as always.
 
     Args:
         model: built; it is as before afterwards.
@@ -84,7 +85,7 @@ def is_fusable(layer: keras.Layer) -> bool:
         not layer.normalize_first
         and _activation(inner) is not None
         and all(
-            type(part) is kind and _is_plain(part)
+            _computes_as(kind, part) and _is_plain(part)
             for kind, part in _parts(layer)
         )
     )
@@ -107,11 +108,16 @@ def _parts(layer):
         yield keras.layers.Dropout, attention._dropout_layer
 
 
+def _computes_as(kind: type, part: keras.Layer) -> bool:
+    """Whether all that sets a part apart from its kind is in its kernel."""
+    own = getattr(type(part), "computes_by_kernel", False)
+    return type(part) is kind or (own and isinstance(part, kind))
+
+
 def _is_plain(part: keras.Layer) -> bool:
     """Whether nothing was put in the place of what its class computes."""
     return (
         "call" not in vars(part)
-        and not getattr(part, "lora_enabled", False)
         and getattr(part, "quantization_mode", None) is None
         and getattr(part, "noise_shape", None) is None
     )

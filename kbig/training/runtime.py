@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kbig.errors import UsageError
 from kbig.training.devices import ONEDNN_BFLOAT16
+from kbig.training.devices import REQUESTED
 from kbig.training.devices import check_mirrored
 from kbig.training.devices import choose_fused
 from kbig.training.devices import choose_precision
@@ -19,6 +20,7 @@ from kbig.training.devices import choose_strategy
 from kbig.training.devices import choose_xla
 from kbig.training.devices import present_devices
 from kbig.training.encoders import fused as fused_encoders
+from kbig.training.encoders import is_fusable
 
 _REWRITE = "auto_mixed_precision_onednn_bfloat16"
 # What fused encoders multiply in, where that is not float32.
@@ -58,6 +60,9 @@ class Runtime:
             long chains of elementwise operations, as of fake quantization.
         fused: "auto", True or False: whether `fusing` changes how encoders
             compute.
+        bfloat16_pays_on_cpu: whether precision's "auto" takes bfloat16 on a
+            CPU that has it. Recurrent layers, with their small products one
+            after another, and fake quantization do not gain.
 
     Attributes:
         strategy: the `tf.distribute.Strategy`.
@@ -103,6 +108,7 @@ class Runtime:
         seed: int = 0,
         xla_pays_on_cpu: bool = False,
         fused: str | bool = "auto",
+        bfloat16_pays_on_cpu: bool = True,
     ):
         _check_seed(seed)
         devices = present_devices()
@@ -110,7 +116,12 @@ class Runtime:
         chosen = _STRATEGIES[name]()
         num_replicas = chosen.num_replicas_in_sync
         chosen_precision, precision_reason = choose_precision(
-            precision, devices, xla, num_replicas, xla_pays_on_cpu
+            precision,
+            devices,
+            xla,
+            num_replicas,
+            xla_pays_on_cpu,
+            bfloat16_pays_on_cpu,
         )
         check_mirrored(name, chosen_precision, devices)
         jit_compile, xla_reason = choose_xla(
@@ -178,6 +189,9 @@ class Runtime:
             A context manager that gives how many encoders it fused: none
             unless `fused`.
 
+        Raises:
+            UsageError: `fused=True` was passed, and no encoder can be.
+
         Example:
         ```python
         with runtime.scope(), runtime.fusing(model):
@@ -187,7 +201,31 @@ class Runtime:
         """
         if not self.fused:
             return contextlib.nullcontext(0)
+        self.check_fusable(model)
         return fused_encoders(model, _PRODUCTS.get(self.precision, "float32"))
+
+    def check_fusable(self, model: keras.Model) -> None:
+        """Raises where encoders were to be fused at all events, and cannot.
+
+        Args:
+            model: built.
+
+        Raises:
+            UsageError: `fused=True` was passed, and no encoder can be.
+
+        Example:
+        ```python
+        Runtime(fused=True).check_fusable(kbig.models.bert("tiny"))
+        ```
+        """
+        is_requested = self.fused and self.reasons["fused"] == REQUESTED
+        if is_requested and not any(map(is_fusable, model._flatten_layers())):
+            raise UsageError(
+                "fused=True needs an encoder that can be fused: KerasHub's, "
+                "without adapters, fake quantization or normalization first. "
+                f'Received: the model "{model.name}", which has none. Pass '
+                'fused="auto".'
+            )
 
     def report(self) -> dict:
         """What was chosen and why, ready for JSON.

@@ -33,6 +33,9 @@ PROJECTIONS = {
 class _LowRank:
     """What a Dense layer becomes: `x W + scale (x A) B + bias`."""
 
+    # So that `kbig.training.fused` may take `x kernel + bias` for it.
+    computes_by_kernel = True
+
     def add_low_rank(self, rank, scale, input_axes):
         shape = self._kernel.shape
         # The bound of the paper's own code, for any number of input axes.

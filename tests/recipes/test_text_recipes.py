@@ -174,6 +174,13 @@ def command(data, out, *arguments):
     return cli.main(list(map(str, given)))
 
 
+def test_what_cannot_be_fused_on_request_is_refused(few, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert command(few, out, "--method", "houlsby", "--fused", "on") == 2
+    assert 'Pass fused="auto"' in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_small_run_leaves_what_others_start_from(few, tmp_path, capsys):
     out = tmp_path / "run"
     assert command(few, out, "--epochs", 1, "--patience", 1) == 0
@@ -203,6 +210,7 @@ def test_a_small_run_leaves_what_others_start_from(few, tmp_path, capsys):
     assert metrics["test_accuracy"] == (predicted == labels).mean()
     assert metrics["parameters"] == model.count_params()
     assert metrics["baseline_accuracy"] > 0.9
+    assert metrics["fused_encoders"] == 2
     assert len((out / "history.csv").read_text().splitlines()) == 2
     # Its configuration asks for the same again.
     capsys.readouterr()

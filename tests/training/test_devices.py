@@ -118,6 +118,20 @@ def test_what_xla_compiles_is_in_float32():
     assert precision[0] == "onednn_bfloat16"
 
 
+def test_bfloat16_only_where_it_pays():
+    precision, reason = choose_precision(
+        "auto", AMX, bfloat16_pays_on_cpu=False
+    )
+    assert precision == "float32"
+    assert "this model" in reason
+    for requested, there, expected in (
+        ("onednn_bfloat16", AMX, "onednn_bfloat16"),
+        ("auto", A100, "mixed_bfloat16"),
+    ):
+        chosen = choose_precision(requested, there, bfloat16_pays_on_cpu=False)
+        assert chosen[0] == expected
+
+
 @pytest.mark.parametrize(
     "requested, devices, xla, expected",
     [

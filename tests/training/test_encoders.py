@@ -13,6 +13,7 @@ from kbig.training import Runtime
 from kbig.training import dropout_at
 from kbig.training import fused
 from kbig.training.encoders import is_fusable
+from kbig.tuning.lora import PROJECTIONS
 
 SIZE = {"num_layers": 2, "hidden_dim": 32, "num_heads": 4}
 VOCABULARY, STEPS, ROWS, CLASSES = 50, 12, 16, 3
@@ -54,9 +55,26 @@ def masked_lm():
     return kbig.models.bert_masked_lm(backbone())
 
 
+def low_rank():
+    everywhere = list(PROJECTIONS)
+    return kbig.tuning.prepare(
+        classifier(), "lora", projections=everywhere
+    ).model
+
+
+def low_rank_as_keras_has_it():
+    model = classifier()
+    for layer in model._flatten_layers():
+        if type(layer) in (keras.layers.Dense, keras.layers.EinsumDense):
+            layer.enable_lora(4)
+    return model
+
+
 CASES = {
     "texts": (classifier, token_rows, (ROWS,)),
     "exact GELU": (lambda: classifier(activation="gelu"), token_rows, (ROWS,)),
+    "LoRA": (low_rank, token_rows, (ROWS,)),
+    "Keras's LoRA": (low_rank_as_keras_has_it, token_rows, (ROWS,)),
     "tokens": (
         lambda: kbig.models.bert_token_classifier(backbone(), CLASSES),
         token_rows,
@@ -383,7 +401,6 @@ OTHERS = {
     "another dropout": lambda: parts_of_another_kind(another_dropout),
     "another activation": lambda: parts_of_another_kind(another_activation),
     "pre-norm": pre_norm,
-    "LoRA": lambda: of_method("lora"),
     "adapters": lambda: of_method("houlsby"),
     "fake quantization": quantized,
     "other layers": lambda: [keras.layers.Dense(3)],

@@ -37,6 +37,16 @@ def test_mistakes(call, fragments):
     check_usage_error(call, *fragments)
 
 
+def test_fusing_on_request_needs_an_encoder():
+    runtime = Runtime(fused=True)
+    check_usage_error(
+        lambda: runtime.fusing(models.mlp((4,), 3)), "none", 'fused="auto"'
+    )
+    # Nobody has asked for it.
+    with Runtime().fusing(models.mlp((4,), 3)) as count:
+        assert count == 0
+
+
 def test_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Runtime().precision = "mixed_float16"
