@@ -1,4 +1,4 @@
-"""The matmul peak of this machine, in float32 and bfloat16.
+"""The matmul peak of this machine, in float32 and bfloat16, and its memory.
 
 python benchmarks/matmul_peak.py --json peak.json
 
@@ -10,6 +10,8 @@ import argparse
 import json
 import statistics
 import time
+
+import tensorflow as tf
 
 from kbig.reporting.tables import Table
 from kbig.training import matmul_peak
@@ -36,6 +38,17 @@ def torch_peak(dtype: str, size: int, seconds: float) -> float | None:
         torch.matmul(left, right)
         durations.append(time.perf_counter() - begin)
     return 2e-9 * size**3 / statistics.median(durations)
+
+
+def memory_bandwidth(seconds: float, floats: int = 2**26) -> float:
+    """Bytes read and written a nanosecond, of a pass over a large tensor."""
+    x, y = tf.random.uniform((floats,)), tf.Variable(tf.zeros((floats,)))
+    durations = []
+    while sum(durations) < seconds:
+        begin = time.perf_counter()
+        y.assign_add(x)
+        durations.append(time.perf_counter() - begin)
+    return 3e-9 * x.dtype.size * floats / statistics.median(durations)
 
 
 def measure(sizes: list[int], seconds: float) -> list[tuple]:
@@ -66,7 +79,8 @@ def main() -> None:
             title="Matmul peak, GFLOP/s",
             columns=("dtype", "size", "TensorFlow", "PyTorch"),
             rows=rows,
-            note=f"The CPU's instructions for bfloat16: {features}.",
+            note=f"The CPU's instructions for bfloat16: {features}. Memory: "
+            f"{memory_bandwidth(arguments.seconds):.1f} GB/s.",
         )
     )
     if arguments.json:

@@ -123,7 +123,7 @@ def fit(
     throughput = _throughput(train, start, config, runtime)
     history = {}
     dropout = kbig.training.dropout_at(model, config.dropout)
-    with runtime.scope(), dropout, runtime.fusing(model) as fused:
+    with runtime.scope(), dropout, runtime.fusing(trained) as fused:
         _compile(trained, runtime, config, total)
         for stage in stages(total, max(config.epochs, _CURVE_POINTS)):
             fitted = trained.fit(

@@ -13,14 +13,15 @@ def float32_twin(model: keras.Model) -> keras.Model:
     A model built under mixed precision converts to casts and Flex ops that
     phones do not run; its twin converts like any float32 model. Where
     TensorFlow sees a GPU, Keras would trace recurrent layers into cuDNN's ops,
-    which nothing but a GPU runs; the twin's layers do without.
+    which nothing but a GPU runs; the twin's layers do without. Within
+    `kbig.training.fused` they compute as they would outside.
 
     Args:
         model: a built Keras model.
 
     Returns:
-        `model` itself when it is in float32 already and would not be traced
-        into cuDNN's ops, otherwise a new model.
+        `model` itself when it is in float32 already, would not be traced into
+        cuDNN's ops and computes as ever; otherwise a new model.
 
     Example:
     ```python
@@ -38,7 +39,10 @@ def float32_twin(model: keras.Model) -> keras.Model:
 
 def _is_portable(layer) -> bool:
     traces_cudnn = getattr(layer, "use_cudnn", False) and _sees_gpu()
-    return layer.dtype_policy.name == "float32" and not traces_cudnn
+    # As within `kbig.training.fused`, whose loops no other runtime knows.
+    is_altered = "call" in vars(layer)
+    is_float32 = layer.dtype_policy.name == "float32"
+    return is_float32 and not traces_cudnn and not is_altered
 
 
 def _sees_gpu() -> bool:

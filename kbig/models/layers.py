@@ -94,11 +94,14 @@ def calling(layers: Sequence[keras.Layer], call: Callable) -> Iterator[None]:
         ...  # trace it
     ```
     """
+    before = [vars(layer).get("call") for layer in layers]
     for layer in layers:
         # Past Keras, which would track it.
         vars(layer)["call"] = functools.partial(call, layer)
     try:
         yield
     finally:
-        for layer in layers:
+        for layer, old in zip(layers, before):
             del vars(layer)["call"]
+            if old is not None:
+                vars(layer)["call"] = old

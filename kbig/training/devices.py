@@ -26,9 +26,13 @@ PRECISIONS = (
 # than in float32: with avx512_bf16 alone twice as fast on one CPU and half as
 # fast on another. So it is measured.
 BFLOAT16_FEATURES = ("amx_bf16", "avx512_bf16")
-# In the names of the instruction sets that oneDNN can be limited to. Below
-# them TensorFlow ends the process at the first product in bfloat16.
+# What limits oneDNN to instruction sets, and what stands in the names of those
+# that have bfloat16.
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _BFLOAT16_LIMITS = ("BF16", "FP16", "AMX", "AVX10", "ALL", "DEFAULT")
+# With less than these, which emulate it, TensorFlow ends the process at the
+# first product.
+_MULTIPLYING = (*_BFLOAT16_LIMITS, "AVX512", "AVX2_VNNI_2")
 # The reason for what was not left to "auto".
 REQUESTED = "as requested"
 _COMPARED = ("bfloat16", "float32")
@@ -289,6 +293,40 @@ def check_mirrored(strategy: str, precision: str, devices: Devices) -> None:
         )
 
 
+def check_bfloat16(
+    dtype: str, environment: Mapping[str, str] = os.environ
+) -> None:
+    """Raises where TensorFlow would end the process at the first product.
+
+    Args:
+        dtype: of the products, or the name of a precision.
+        environment: where to look up what limits oneDNN.
+
+    Raises:
+        UsageError: it is bfloat16, and oneDNN may not use instructions that
+            it needs for that.
+
+    Example:
+    ```python
+    check_bfloat16("bfloat16", {"ONEDNN_MAX_CPU_ISA": "AVX2"})  # Raises.
+    ```
+    """
+    limits = {
+        name: environment[name]
+        for name in _LIMITS
+        if not _names_any(environment.get(name, "ALL"), _MULTIPLYING)
+    }
+    if "bfloat16" not in dtype or not limits or not _uses_onednn(environment):
+        return
+    if not tf.config.list_physical_devices("GPU"):
+        limit = ", ".join(f"{name}={value}" for name, value in limits.items())
+        raise UsageError(
+            "TensorFlow ends the process at the first product in bfloat16 "
+            f"where oneDNN is limited to less than AVX512. Received: {dtype}, "
+            f"with {limit}. Take float32, or unset the variable."
+        )
+
+
 def choose_fused(
     requested: str | bool, devices: Devices, xla: bool
 ) -> tuple[bool, str]:
@@ -317,7 +355,7 @@ def choose_fused(
         return False, "XLA fuses the whole step"
     if devices.capabilities:
         return False, "a GPU"
-    return True, "no GPU: encoders pass over memory less often"
+    return True, "no GPU; encoders, within `fusing`, read memory less often"
 
 
 def choose_xla(
@@ -371,13 +409,18 @@ def choose_xla(
 
 def _has_bfloat16(environment: Mapping[str, str]) -> bool:
     """Whether oneDNN is on, and not limited to less than bfloat16."""
-    limits = (
-        environment.get(name, "ALL").upper()
-        for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+    return _uses_onednn(environment) and all(
+        _names_any(environment.get(name, "ALL"), _BFLOAT16_LIMITS)
+        for name in _LIMITS
     )
-    return environment.get("TF_ENABLE_ONEDNN_OPTS") != "0" and all(
-        any(name in limit for name in _BFLOAT16_LIMITS) for limit in limits
-    )
+
+
+def _uses_onednn(environment: Mapping[str, str]) -> bool:
+    return environment.get("TF_ENABLE_ONEDNN_OPTS") != "0"
+
+
+def _names_any(limit: str, names: tuple[str, ...]) -> bool:
+    return any(name in limit.upper() for name in names)
 
 
 @functools.cache

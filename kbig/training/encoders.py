@@ -12,10 +12,12 @@ from keras.src.backend.common.variables import AutocastScope
 from kbig.models.arguments import check_choice
 from kbig.models.layers import calling
 from kbig.training import kernels
+from kbig.training.devices import check_bfloat16
 
 
-@contextlib.contextmanager
-def fused(model: keras.Model, dtype: str = "float32") -> Iterator[int]:
+def fused(
+    model: keras.Model, dtype: str = "float32"
+) -> contextlib.AbstractContextManager[int]:
     """Lets KerasHub's encoders train with few passes over memory.
 
     The same weights and the same mathematics: matrix products of two
@@ -23,10 +25,15 @@ def fused(model: keras.Model, dtype: str = "float32") -> Iterator[int]:
     that stands between two of them (`kbig.training.kernels`). What an encoder
     drops is drawn from its own seeds, but not what Keras would draw from them.
 
-    Compile and fit inside. What Keras traced before is traced again, and
-    again afterwards. Encoders with LoRA multiply by its kernels, updates
-    added. Those with adapters or fake quantization, and those that normalize
-    first, compute as always.
+    Compile and fit inside, and export outside. What Keras traced before is
+    traced again, and again afterwards, of this model and those in it: of one
+    within another pass the outer one. A shape of a batch that is new is
+    compiled first, which takes about a second: let texts of like length have
+    one length, as `kbig.data.bucketed_batches` does.
+
+    Encoders with LoRA multiply by its kernels, updates added. Those with
+    adapters or fake quantization, and those that normalize first, compute as
+    always.
 
     Args:
         model: built; it is as before afterwards.
@@ -37,7 +44,8 @@ def fused(model: keras.Model, dtype: str = "float32") -> Iterator[int]:
         A context manager that gives how many encoders it fused.
 
     Raises:
-        UsageError: when the dtype is another one.
+        UsageError: when the dtype is another one, or bfloat16 where oneDNN
+            is limited to instructions without it.
 
     Example:
     ```python
@@ -48,6 +56,12 @@ def fused(model: keras.Model, dtype: str = "float32") -> Iterator[int]:
     ```
     """
     check_choice("dtype", dtype, ("float32", "bfloat16"))
+    check_bfloat16(dtype)
+    return _fused(model, dtype)
+
+
+@contextlib.contextmanager
+def _fused(model: keras.Model, dtype: str) -> Iterator[int]:
     layers = [model, *model._flatten_layers(include_self=False)]
     encoders = [layer for layer in layers if is_fusable(layer)]
     models = [m for m in layers if encoders and isinstance(m, keras.Model)]
@@ -118,6 +132,7 @@ def _is_plain(part: keras.Layer) -> bool:
     """Whether nothing was put in the place of what its class computes."""
     return (
         "call" not in vars(part)
+        and part.variable_dtype == "float32"
         and getattr(part, "quantization_mode", None) is None
         and getattr(part, "noise_shape", None) is None
     )
@@ -231,6 +246,8 @@ def _attended(attention, x, mask, shape, training):
         tf.matmul(queries, keys, transpose_b=True),
         None if mask is None else tf.cast(mask, "bool")[:, None],
         depth**-0.5,
+        # Keras computes otherwise without dropout.
+        attention._dropout > 0,
         *_dropping(attention._dropout and attention._dropout_layer, training),
     )
     y = tf.transpose(tf.matmul(weights, values), (0, 2, 1, 3))
@@ -259,4 +276,8 @@ def _dropping(dropout, training) -> tuple:
     """The rate of a dropout layer, if there is one, and its next seed."""
     if not (training and dropout and dropout.rate):
         return 0.0, tf.zeros(2, "int64")
-    return dropout.rate, tf.cast(dropout.seed_generator.next(), "int64")
+    seed = tf.cast(dropout.seed_generator.next(), "int64")
+    replica = tf.distribute.get_replica_context()
+    number = replica.replica_id_in_sync_group if replica else 0
+    # Replicas share a seed, and shall not drop the same.
+    return dropout.rate, seed + tf.stack([0, tf.cast(number, "int64")])

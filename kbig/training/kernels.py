@@ -112,14 +112,18 @@ def residual_norm(
     return normalized(product, bias, residual, gamma, beta)
 
 
-def attention_weights(scores, mask, scale: float, rate, seed) -> tf.Tensor:
+def attention_weights(
+    scores, mask, scale: float, is_strict: bool, rate, seed
+) -> tf.Tensor:
     """Scales, masks, normalizes and drops the scores of attention.
 
     Args:
         scores: `(batch, heads, steps, steps)`.
         mask: bool `(batch, 1, steps or 1, steps)`, false where not to look;
-            None looks everywhere. A row that is all false weighs nothing.
+            None looks everywhere.
         scale: of the scores.
+        is_strict: whether a row that is all false weighs nothing; otherwise
+            it weighs all the same.
         rate: share to drop, a number.
         seed: `(2,)` integers, of what is dropped.
 
@@ -128,7 +132,8 @@ def attention_weights(scores, mask, scale: float, rate, seed) -> tf.Tensor:
 
     Example:
     ```python
-    attention_weights(tf.zeros((1, 1, 1, 2)), None, 1.0, 0.0, [0, 0])  # halves
+    scores = tf.zeros((1, 1, 1, 2))
+    attention_weights(scores, None, 1.0, True, 0.0, [0, 0])  # halves
     ```
     """
     if mask is None:
@@ -136,7 +141,7 @@ def attention_weights(scores, mask, scale: float, rate, seed) -> tf.Tensor:
 
     @tf.custom_gradient
     def weighed(scores):
-        weights, dropped = _softmax(scores, mask, seed, scale, rate)
+        weights, dropped = _softmax(scores, mask, seed, scale, rate, is_strict)
 
         def gradient(upstream):
             return _softmax_gradient(weights, upstream, seed, scale, rate)
@@ -247,13 +252,15 @@ def _norm_gradient(
 
 
 @compiled
-def _softmax(scores, mask, seed, scale, rate):
+def _softmax(scores, mask, seed, scale, rate, is_strict):
     scaled = tf.cast(scores, tf.float32) * scale
     scaled = tf.where(mask, scaled, scaled - 1e9)
-    # A row that is all false would be weighed evenly.
-    weights = tf.where(mask, tf.nn.softmax(scaled), 0.0)
+    weights = tf.nn.softmax(scaled)
+    # A row that is all false is weighed evenly, and has no gradient.
+    visible = tf.where(mask, weights, 0.0)
+    weights = visible if is_strict else weights
     dropped = tf.cast(_dropped(weights, rate, seed), scores.dtype)
-    return tf.cast(weights, scores.dtype), dropped
+    return tf.cast(visible, scores.dtype), dropped
 
 
 @compiled

@@ -13,6 +13,7 @@ import tensorflow as tf
 from kbig.errors import UsageError
 from kbig.training.devices import ONEDNN_BFLOAT16
 from kbig.training.devices import REQUESTED
+from kbig.training.devices import check_bfloat16
 from kbig.training.devices import check_mirrored
 from kbig.training.devices import choose_fused
 from kbig.training.devices import choose_precision
@@ -77,7 +78,7 @@ class Runtime:
 
     Raises:
         UsageError: when an argument is unknown, or when the choices exclude
-            each other or the machine.
+            each other, the machine or what limits oneDNN.
 
     Example:
     ```python
@@ -123,6 +124,7 @@ class Runtime:
             xla_pays_on_cpu,
             bfloat16_pays_on_cpu,
         )
+        check_bfloat16(chosen_precision)
         check_mirrored(name, chosen_precision, devices)
         jit_compile, xla_reason = choose_xla(
             xla, devices, num_replicas, xla_pays_on_cpu, chosen_precision

@@ -4,6 +4,7 @@ import pytest
 
 from kbig import export
 from kbig import models
+from kbig import training
 
 BERT = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2}
 BUILDERS = {
@@ -78,6 +79,16 @@ def test_where_there_is_a_gpu_the_twin_does_without_cudnn(
     inputs = np.random.default_rng(0).normal(size=(2, 5, 2)).astype("float32")
     np.testing.assert_array_equal(twin(inputs), model(inputs))
     assert export.float32_twin(twin) is twin
+
+
+def test_the_twin_of_a_fused_model_computes_as_ever():
+    model = BUILDERS["bert"]()
+    x = {tensor.name: np.ones((2, 4), "int32") for tensor in model.inputs}
+    expected = model(x)
+    with training.fused(model, "bfloat16"):
+        twin = export.float32_twin(model)
+        assert not np.array_equal(model(x), expected)
+        np.testing.assert_array_equal(twin(x), expected)
 
 
 def test_a_gpu_changes_nothing_for_other_layers(monkeypatch):

@@ -5,6 +5,7 @@ from kbig.errors import UsageError
 from kbig.training import devices
 from kbig.training.devices import Devices
 from kbig.training.devices import bfloat16_features
+from kbig.training.devices import check_bfloat16
 from kbig.training.devices import check_mirrored
 from kbig.training.devices import choose_fused
 from kbig.training.devices import choose_precision
@@ -178,6 +179,32 @@ def test_what_is_not_measured_to_be_faster_is_not_used(
         ):
             found = present_devices({name: value}).cpu_features
             assert found == (expected if allowed else ())
+
+
+@pytest.mark.parametrize(
+    "dtype, limits, is_refused",
+    [
+        ("bfloat16", {"ONEDNN_MAX_CPU_ISA": "AVX2"}, True),
+        ("mixed_bfloat16", {"DNNL_MAX_CPU_ISA": "sse41"}, True),
+        ("onednn_bfloat16", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, False),
+        ("onednn_bfloat16", {}, False),
+        ("mixed_float16", {"ONEDNN_MAX_CPU_ISA": "AVX2"}, False),
+        (
+            "bfloat16",
+            {"ONEDNN_MAX_CPU_ISA": "AVX2", "TF_ENABLE_ONEDNN_OPTS": "0"},
+            False,
+        ),
+    ],
+)
+def test_products_that_would_end_the_process(
+    dtype, limits, is_refused, monkeypatch
+):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    if is_refused:
+        limit = next(iter(limits))
+        check_usage_error(lambda: check_bfloat16(dtype, limits), dtype, limit)
+    else:
+        check_bfloat16(dtype, limits)
 
 
 @pytest.mark.parametrize(

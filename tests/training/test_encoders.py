@@ -144,8 +144,9 @@ def nowhere_to_look():
     return rows
 
 
-def test_a_text_that_is_all_padding_is_as_in_keras():
-    model, x = roughened(classifier()), nowhere_to_look()
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_text_that_is_all_padding_is_as_in_keras(dropout):
+    model, x = roughened(classifier(dropout)), nowhere_to_look()
     expected = model(x)
     with fused(model):
         np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=1e-6)
@@ -202,7 +203,7 @@ def test_what_was_traced_inside_is_forgotten():
 
 def test_other_dtypes_are_refused():
     with pytest.raises(UsageError, match="'int8'"):
-        fused(classifier(), "int8").__enter__()
+        fused(classifier(), "int8")
 
 
 def compiled(model, **options):
@@ -240,10 +241,21 @@ def test_fifty_steps_in_float32():
     np.testing.assert_allclose(found, stock, rtol=1e-4)
 
 
+@contextlib.contextmanager
+def chosen_on_a_fast_cpu(model):
+    """Both at once: oneDNN's bfloat16, and the encoders fused."""
+    runtime = Runtime(precision="onednn_bfloat16", fused=True)
+    with runtime.scope(), runtime.fusing(model):
+        yield
+
+
 @pytest.mark.slow
-def test_three_hundred_steps_in_bfloat16():
+@pytest.mark.parametrize(
+    "context", [lambda m: fused(m, "bfloat16"), chosen_on_a_fast_cpu]
+)
+def test_three_hundred_steps_in_bfloat16(context):
     stock = losses(contextlib.nullcontext, no_dropout(), 300)
-    found = losses(lambda m: fused(m, "bfloat16"), no_dropout(), 300)
+    found = losses(context, no_dropout(), 300)
     np.testing.assert_allclose(found[:100], stock[:100], rtol=0.01)
     windows = found.reshape(-1, 50).mean(1), stock.reshape(-1, 50).mean(1)
     np.testing.assert_allclose(*windows, rtol=0.01, atol=0.01)
@@ -261,12 +273,12 @@ def test_what_is_dropped_follows_from_the_seed():
     assert (losses(fused, no_dropout(), 5) != first).all()
 
 
-def resumed(directory, seed, epochs):
+def resumed(directory, seed, epochs, dtype):
     resume = kbig.training.ExactResume(directory, every_steps=1)
     model, x = dropping(seed), token_rows()
     y = x["token_ids"][:, 0] % CLASSES
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(ROWS // 2)
-    with fused(model):
+    with fused(model, dtype):
         compiled(model)
         model.fit(
             resume.remaining(data),
@@ -279,11 +291,12 @@ def resumed(directory, seed, epochs):
     return model.get_weights()
 
 
-def test_training_goes_on_as_if_it_had_never_stopped(tmp_path):
-    whole = resumed(tmp_path / "whole", 3, epochs=2)
-    resumed(tmp_path / "parts", 3, epochs=1)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_training_goes_on_as_if_it_had_never_stopped(dtype, tmp_path):
+    whole = resumed(tmp_path / "whole", 3, 2, dtype)
+    resumed(tmp_path / "parts", 3, 1, dtype)
     # What it was built with is replaced by what was kept.
-    parts = resumed(tmp_path / "parts", 9, epochs=2)
+    parts = resumed(tmp_path / "parts", 9, 2, dtype)
     for one, other in zip(parts, whole, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -316,6 +329,17 @@ def test_replicas_train_what_one_device_does(options):
         trained("none", **options), trained("mirrored", **options), strict=True
     ):
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-7)
+
+
+def test_replicas_do_not_drop_the_same():
+    runtime = Runtime("mirrored", precision="float32", fused=True)
+    with runtime.scope():
+        encoder = backbone(dropout=0.5).transformer_layers[0]
+    x = np.ones((1, 5, 32), "float32")
+    with fused(encoder):
+        run = tf.function(lambda: encoder(x, training=True))
+        one, other = runtime.strategy.run(run).values
+    assert not np.array_equal(one, other)
 
 
 def test_pruned_weights_stay_zero():
@@ -396,7 +420,17 @@ def test_encoders_with_fewer_heads_are_fused():
     assert all(map(is_fusable, layers))
 
 
+def in_bfloat16():
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        return [*backbone().transformer_layers]
+    finally:
+        keras.config.set_dtype_policy(previous)
+
+
 OTHERS = {
+    "weights in bfloat16": in_bfloat16,
     "not built": lambda: [type(backbone().transformer_layers[0])(8, 2)],
     "another dropout": lambda: parts_of_another_kind(another_dropout),
     "another activation": lambda: parts_of_another_kind(another_activation),

@@ -92,23 +92,30 @@ def test_attention_weights(rate, steps):
 
     check_equal(
         vjp(
-            lambda x: kernels.attention_weights(x, mask, 0.5, rate, SEED),
+            lambda x: kernels.attention_weights(x, mask, 0.5, True, rate, SEED),
             scores,
         ),
         vjp(plain, scores),
     )
 
 
-def test_a_row_without_anywhere_to_look_weighs_nothing():
-    """As in Keras's Softmax."""
+def evenly(scores, mask):
+    weights = keras.layers.Softmax()(scores, mask)
+    return np.where(mask.any(-1, keepdims=True), weights, 0.25)
+
+
+@pytest.mark.parametrize(
+    "is_strict, expected", [(True, keras.layers.Softmax()), (False, evenly)]
+)
+def test_a_row_without_anywhere_to_look(is_strict, expected):
+    """As in Keras's Softmax, or as in its `dot_product_attention`."""
     mask = np.array([[[[False] * 4, [True] * 4, [True] * 4, [False] * 4]]])
     scores = numbers(1, 1, 4, 4)
     weights, gradient = vjp(
-        lambda x: kernels.attention_weights(x, mask, 1.0, 0.0, SEED), scores
+        lambda x: kernels.attention_weights(x, mask, 1.0, is_strict, 0.0, SEED),
+        scores,
     )
-    np.testing.assert_allclose(
-        weights, keras.layers.Softmax()(scores, mask), rtol=1e-6
-    )
+    np.testing.assert_allclose(weights, expected(scores, mask), rtol=1e-6)
     assert np.isfinite(gradient).all()
     assert not gradient[0, 0, 0].numpy().any()
 
