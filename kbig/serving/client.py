@@ -43,7 +43,8 @@ class Client:
         timeout: seconds, a day at most, that the server may be silent before a
             try is given up; over gRPC that a try may take.
         retries: further tries when there is no connection, the server is not
-            available or does not answer in time; a tenth of a second later,
+            available, does not answer in time or could not merge the rows with
+            those of others, whose lengths differ; a tenth of a second later,
             then twice as much each time, less a random part. Nothing else is
             tried again.
 

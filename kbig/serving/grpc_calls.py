@@ -11,6 +11,7 @@ from kbig.serving.examples import as_bytes
 from kbig.serving.examples import example_of
 from kbig.serving.protos import proto
 from kbig.serving.retries import PassingError
+from kbig.serving.retries import unmerged
 from kbig.serving.signatures import SignatureInfo
 from kbig.serving.target import Target
 
@@ -141,7 +142,7 @@ class GrpcCalls:
             raise self._translated(error) from error
 
     def _translated(self, error) -> Exception:
-        code, details = error.code().name, error.details()
+        code, details = error.code().name, error.details() or ""
         if code == "DEADLINE_EXCEEDED":
             return PassingError(
                 f"No answer within {self._timeout:g} s from {self._target}."
@@ -149,7 +150,7 @@ class GrpcCalls:
         if code in _PASSING:
             return PassingError(f"Cannot reach {self._target}: {details}")
         if code in _REFUSALS:
-            return UsageError(
+            return unmerged(self._target, details) or UsageError(
                 f"Request for {self._target} was refused: {details}"
             )
         return ServingError(

@@ -14,6 +14,7 @@ from kbig.errors import UsageError
 from kbig.serving.examples import as_bytes
 from kbig.serving.examples import flat_feature
 from kbig.serving.retries import PassingError
+from kbig.serving.retries import unmerged
 from kbig.serving.signatures import SignatureInfo
 from kbig.serving.target import Target
 
@@ -128,7 +129,7 @@ class RestCalls:
                 f"The server of {self._target} is not available: {message}"
             )
         if 400 <= status < 500:
-            raise UsageError(
+            raise unmerged(self._target, message) or UsageError(
                 f"Request for {self._target} was refused: {message}"
             )
         raise ServingError(

@@ -1,6 +1,7 @@
 """Trying again, a little later each time, what a server may yet answer."""
 
 import random
+import re
 import time
 from collections.abc import Callable
 
@@ -8,10 +9,39 @@ from kbig.errors import ServingError
 
 # Seconds before the first further try, and at most.
 _FIRST, _LONGEST = 0.1, 5.0
+# How TF Serving refuses all requests of a batch that it cannot merge, although
+# each of them alone is well.
+_UNMERGEABLE = re.compile(
+    "Tensors with name '[^']*' from different tasks have different shapes and "
+    "padding is turned off"
+)
 
 
 class PassingError(ServingError):
     """A failure that may pass: no connection, overload, no answer in time."""
+
+
+def unmerged(target, message: str) -> PassingError | None:
+    """What to raise for rows that a server could not compute together.
+
+    Args:
+        target: what was asked.
+        message: with which the server refused.
+
+    Returns:
+        A failure that passes; None when the request itself is at fault.
+
+    Example:
+    ```python
+    unmerged(target, "Input is empty.")  # None
+    ```
+    """
+    if not _UNMERGEABLE.search(message):
+        return None
+    return PassingError(
+        f"The server of {target} could not merge rows of several requests, as "
+        f"their lengths differ: {message}"
+    )
 
 
 def waits(

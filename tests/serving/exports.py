@@ -37,6 +37,7 @@ class Served:
         path = FORMATS["savedmodel"].write(job, folder)
         served = Model(job.name, str(path))
         self.job = job
+        self.model = served
         self.direct = served._loaded.signatures
         urls = rest_server(served), grpc_server(served)
         self.urls = [stack.enter_context(url) for url in urls]

@@ -35,6 +35,7 @@ _PATH = re.compile(
 _STATUS = {
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
     grpc.StatusCode.INTERNAL: 500,
 }
 
@@ -53,7 +54,8 @@ class Model:
     path: str
     version: int = 1
     labels: tuple = ("stable",)
-    # What the next requests meet: an HTTP status, raw bytes, or seconds.
+    # What the next requests meet: an HTTP status, raw bytes, seconds, or a
+    # refusal.
     troubles: list = dataclasses.field(default_factory=list)
     requests: list = dataclasses.field(default_factory=list)
 
@@ -256,10 +258,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif isinstance(trouble, int):
             self._send(trouble, json.dumps({"error": "not now"}).encode())
         else:
-            self._send(*self._answered(body))
+            self._send(*self._answered(body, trouble))
 
-    def _answered(self, body):
+    def _answered(self, body, trouble):
         try:
+            if isinstance(trouble, RefusedError):
+                raise trouble
             answer = _answer(self.model, self.path, body)
             return 200, json.dumps(answer).encode()
         except RefusedError as error:
@@ -355,6 +359,8 @@ class _Service(
             context.abort(trouble, "not now")
         spec = request.model_spec
         try:
+            if isinstance(trouble, RefusedError):
+                raise trouble
             self.model.check(spec.name, spec.version.value, spec.version_label)
             return answer(spec.signature_name or "serving_default")
         except RefusedError as error:
