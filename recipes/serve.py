@@ -6,6 +6,10 @@ DIR gets models.config (versions, and the labels stable and canary),
 batching.config, docker-compose.yml, kubernetes.yaml and a README.md with
 the commands. --from is the folder of the versions, or the directory of a
 run with an exported savedmodel. Nothing is started.
+
+Servers that run move a label only to a version that they have loaded. With
+--overwrite, another version is thus the canary first, and stable later; or
+pass --restart and restart the servers.
 """
 
 import dataclasses
@@ -33,6 +37,7 @@ class Config(CommandConfig):
     max_batch_size: int = option(32, "rows computed together", minimum=8)
     batch_timeout_ms: int = option(2, "wait for more rows", minimum=0)
     overwrite: bool = option(False, "replace an earlier deployment in --out")
+    restart: bool = option(False, "labels move at once: you restart servers")
 
 
 def run(config: Config) -> list[pathlib.Path]:
@@ -58,9 +63,11 @@ def run(config: Config) -> list[pathlib.Path]:
         batch_timeout_ms=config.batch_timeout_ms,
         **options,
     )
-    files = write_deployment(plan, config.out, config.overwrite)
+    files = write_deployment(plan, config.out, config.overwrite, config.restart)
     labels = ", ".join(f"{k} {v}" for k, v in plan.labels.items())
     print(f"model: {plan.name}, versions: {labels}")
     for file in files:
         print(f"written: {file}")
+    if config.restart:
+        print("Restart the servers; README.md there has the commands.")
     return files

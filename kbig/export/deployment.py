@@ -9,6 +9,9 @@ import re
 from kbig.errors import UsageError
 from kbig.export import manifests
 from kbig.export.record import RECORD
+from kbig.export.rollout import models_config
+from kbig.export.rollout import succeeding
+from kbig.export.serving_page import readme
 from kbig.export.staging import PART
 from kbig.export.staging import publish_file
 from kbig.export.staging import staging
@@ -38,6 +41,7 @@ class Deployment:
         memory: of one pod, as Kubernetes writes it.
         max_batch_size: rows that are computed together.
         batch_timeout_ms: milliseconds to wait for more rows.
+        kept: versions without a label that stay loaded, to roll back to.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Deployment:
     memory: str = "2Gi"
     max_batch_size: int = 32
     batch_timeout_ms: int = 2
+    kept: tuple[int, ...] = ()
 
     @property
     def labels(self) -> dict[str, int]:
@@ -58,14 +63,19 @@ class Deployment:
         labels = {"stable": self.stable, "canary": self.canary}
         return {k: v for k, v in labels.items() if v is not None}
 
+    @property
+    def loaded(self) -> list[int]:
+        """All versions that servers load."""
+        return sorted({*self.labels.values(), *self.kept})
+
 
 # File -> what it holds, of a deployment and the folder that it goes to.
 FILES = {
-    "models.config": manifests.models_config,
+    "models.config": models_config,
     "batching.config": manifests.batching_config,
     "docker-compose.yml": manifests.compose,
     "kubernetes.yaml": manifests.kubernetes,
-    "README.md": manifests.readme,
+    "README.md": readme,
 }
 
 
@@ -110,7 +120,10 @@ def deployment(
 
 
 def write_deployment(
-    plan: Deployment, directory: str | os.PathLike, overwrite: bool = False
+    plan: Deployment,
+    directory: str | os.PathLike,
+    overwrite: bool = False,
+    restart: bool = False,
 ) -> list[pathlib.Path]:
     """Writes `FILES`, each in one step.
 
@@ -118,15 +131,19 @@ def write_deployment(
         plan: from `deployment`.
         directory: where to, made when missing.
         overwrite: whether files of an earlier deployment are replaced.
+        restart: whether its servers will be restarted; those that run on
+            move a label only to a version that they have loaded.
 
     Returns:
         The files.
 
     Raises:
-        UsageError: the directory holds something else, or cannot be written.
+        UsageError: the directory holds something else, or cannot be written;
+            running servers would refuse to move a label.
     """
     directory = pathlib.Path(directory)
     check_free(directory, overwrite)
+    plan = succeeding(plan, directory, restart)
     with staging(directory) as aside:
         staged = []
         for file, content in FILES.items():

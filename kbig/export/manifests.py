@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pathlib
-import shlex
 from typing import TYPE_CHECKING
 
 import yaml
+
+from kbig.export.rollout import models_config
 
 if TYPE_CHECKING:
     from kbig.export.deployment import Deployment
@@ -31,32 +31,6 @@ _HEALTH = (
 )
 
 
-def models_config(plan: Deployment, directory: pathlib.Path) -> str:
-    """TF Serving's `models.config`: which versions, under which labels."""
-    labels = plan.labels
-    versions = [f"        versions: {v}" for v in sorted(labels.values())]
-    lines = [
-        "model_config_list {",
-        "  config {",
-        f'    name: "{plan.name}"',
-        f'    base_path: "/models/{plan.name}"',
-        '    model_platform: "tensorflow"',
-        "    model_version_policy {",
-        "      specific {",
-        *versions,
-        "      }",
-        "    }",
-    ]
-    for label, version in labels.items():
-        lines += [
-            "    version_labels {",
-            f'      key: "{label}"',
-            f"      value: {version}",
-            "    }",
-        ]
-    return "\n".join([*lines, "  }", "}", ""])
-
-
 def batching_config(plan: Deployment, directory: pathlib.Path) -> str:
     """TF Serving's `batching.config`: how rows are computed together."""
     values = {
@@ -76,7 +50,7 @@ def compose(plan: Deployment, directory: pathlib.Path) -> str:
     service = {
         "image": plan.image,
         "command": list(_ARGUMENTS),
-        "ports": [f"{port}:{port}" for port in (GRPC_PORT, REST_PORT)],
+        "ports": [f"{port}:{port}" for _, port in _ports()],
         "volumes": [
             _bind(f"./{source}", f"/models/{plan.name}"),
             # The folder: a file that is replaced would stay the old one.
@@ -215,65 +189,6 @@ def _scaling(plan: Deployment) -> dict:
             "metrics": [{"type": "Resource", "resource": cpu}],
         },
     }
-
-
-def readme(plan: Deployment, directory: pathlib.Path) -> str:
-    """The commands, for whoever finds the folder."""
-    name = plan.name
-    labels = ", ".join(f"{k} is version {v}" for k, v in plan.labels.items())
-    predict = f"kbig predict --model {name}"
-    again = _command(plan, directory)
-    return f"""# {name}
-
-{plan.image}: {labels}.
-
-TF Serving asks nobody who they are: keep its ports inside a network that you
-trust. Send at most {plan.max_batch_size} rows at once. Those of several
-requests are computed together, so pad token ids to one length.
-
-## Docker
-
-```
-docker compose up --detach --wait
-{predict} --url http://localhost:{REST_PORT} --label stable --text "..."
-{predict} --url grpc://localhost:{GRPC_PORT} --text "..."
-docker compose down
-```
-
-## Kubernetes
-
-The claim `{name}-models` must be there, readable from every node, and hold
-`{name}/<version>/`.
-
-```
-kubectl apply --filename kubernetes.yaml
-kubectl rollout status deployment/{name}
-kubectl port-forward service/{name} {REST_PORT}
-```
-
-## Another version
-
-```
-{again} --stable {plan.stable} --canary N
-{again} --stable N
-```
-
-TF Serving reads `models.config` once a minute; in Kubernetes
-`kubectl apply --filename kubernetes.yaml` brings it there.
-"""
-
-
-def _command(plan: Deployment, directory: pathlib.Path) -> str:
-    """`kbig serve` as it was called, but for the versions."""
-    words = ["kbig", "serve", "--from", str(plan.base.resolve())]
-    words += ["--out", str(directory.resolve()), "--overwrite"]
-    for field in dataclasses.fields(plan):
-        value = getattr(plan, field.name)
-        is_option = field.name not in ("base", "stable", "canary")
-        # The name has no default, and so is always among them.
-        if is_option and value != field.default:
-            words += [f"--{field.name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
 
 
 def _ports() -> tuple[tuple[str, int], ...]:

@@ -214,7 +214,7 @@ def test_what_is_there_is_replaced_only_when_asked(base, tmp_path):
     assert {path.name for path in write_deployment(plan, out)} == set(FILES)
     with pytest.raises(UsageError, match="--overwrite"):
         write_deployment(plan, out)
-    write_deployment(deployment(base, stable=1), out, overwrite=True)
+    write_deployment(deployment(base, canary=1), out, overwrite=True)
     assert "value: 1\n" in (out / "models.config").read_text()
     assert {path.name for path in out.iterdir()} == set(FILES)
     (out / "notes.txt").write_text("mine")

@@ -235,6 +235,22 @@ def test_serve_writes_a_deployment(topics, tmp_path, capsys):
     assert scaling["spec"]["minReplicas"] == 3
 
 
+def test_serve_moves_labels_at_once_only_for_a_restart(tmp_path, capsys):
+    for version in ("1", "2"):
+        (tmp_path / "topics" / version).mkdir(parents=True)
+        (tmp_path / "topics" / version / "saved_model.pb").write_bytes(b"")
+    out = tmp_path / "deploy"
+    again = ["serve", "--from", str(tmp_path / "topics"), "--out", str(out)]
+    again += ["--overwrite"]
+    assert cli.main([*again, "--stable", "1"]) == 0
+    assert "Restart" not in capsys.readouterr().out
+    assert cli.main(again) == 2
+    assert "--stable 1 --canary 2, then --stable 2" in capsys.readouterr().err
+    assert cli.main([*again, "--restart"]) == 0
+    assert "stable 2" in (printed := capsys.readouterr().out)
+    assert "Restart the servers" in printed
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
