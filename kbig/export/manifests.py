@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 from typing import TYPE_CHECKING
@@ -50,6 +51,7 @@ def compose(plan: Deployment, directory: pathlib.Path) -> str:
     service = {
         "image": plan.image,
         "command": list(_ARGUMENTS),
+        "labels": {"kbig.checksum.batching": _checksum(plan, directory)},
         "ports": [f"{port}:{port}" for _, port in _ports()],
         "volumes": [
             _bind(f"./{source}", f"/models/{plan.name}"),
@@ -66,6 +68,12 @@ def compose(plan: Deployment, directory: pathlib.Path) -> str:
         "restart": "unless-stopped",
     }
     return _yaml({"services": {plan.name: service}})
+
+
+def _checksum(plan: Deployment, directory: pathlib.Path) -> str:
+    """Of what servers read only when they start: a new one restarts them."""
+    read_once = "\n".join([*_ARGUMENTS, batching_config(plan, directory)])
+    return hashlib.sha256(read_once.encode()).hexdigest()
 
 
 def _bind(source: str, target: str) -> dict:
@@ -100,11 +108,11 @@ def kubernetes(plan: Deployment, directory: pathlib.Path) -> str:
             ],
         },
     }
-    documents = [config, _pods(plan), service, _scaling(plan)]
+    documents = [config, _pods(plan, directory), service, _scaling(plan)]
     return "---\n".join(map(_yaml, documents))
 
 
-def _pods(plan: Deployment) -> dict:
+def _pods(plan: Deployment, directory: pathlib.Path) -> dict:
     volumes = [
         {
             "name": "models",
@@ -115,8 +123,9 @@ def _pods(plan: Deployment) -> dict:
         },
         {"name": "config", "configMap": {"name": f"{plan.name}-config"}},
     ]
+    checksum = {"checksum/batching": _checksum(plan, directory)}
     template = {
-        "metadata": {"labels": _labels(plan)},
+        "metadata": {"labels": _labels(plan), "annotations": checksum},
         "spec": {"containers": [_container(plan)], "volumes": volumes},
     }
     # The number of pods is the autoscaler's: to apply this again would

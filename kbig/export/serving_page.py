@@ -66,6 +66,9 @@ kubectl apply --filename kubernetes.yaml
 kubectl rollout status deployment/{name}
 kubectl port-forward service/{name} {REST_PORT}
 ```
+
+Servers read `batching.config` only when they start; a checksum of it in both
+files makes `docker compose up` and `kubectl apply` restart them for a new one.
 """
 
 
