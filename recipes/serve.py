@@ -36,6 +36,7 @@ class Config(CommandConfig):
     memory: str = option("2Gi", "of a pod")
     max_batch_size: int = option(32, "rows computed together", minimum=8)
     batch_timeout_ms: int = option(2, "wait for more rows", minimum=0)
+    address: str = option("127.0.0.1", "where Docker publishes the ports")
     overwrite: bool = option(False, "replace an earlier deployment in --out")
     restart: bool = option(False, "labels move at once: you restart servers")
 
@@ -61,6 +62,7 @@ def run(config: Config) -> list[pathlib.Path]:
         memory=config.memory,
         max_batch_size=config.max_batch_size,
         batch_timeout_ms=config.batch_timeout_ms,
+        address=config.address,
         **options,
     )
     files = write_deployment(plan, config.out, config.overwrite, config.restart)

@@ -1,6 +1,7 @@
 """What it takes to deploy a SavedModel: files for Docker and Kubernetes."""
 
 import dataclasses
+import ipaddress
 import json
 import os
 import pathlib
@@ -41,6 +42,7 @@ class Deployment:
         memory: of one pod, as Kubernetes writes it.
         max_batch_size: rows that are computed together.
         batch_timeout_ms: milliseconds to wait for more rows.
+        address: of this machine, on which Docker publishes the ports.
         kept: versions without a label that stay loaded, to roll back to.
     """
 
@@ -55,6 +57,7 @@ class Deployment:
     memory: str = "2Gi"
     max_batch_size: int = 32
     batch_timeout_ms: int = 2
+    address: str = "127.0.0.1"
     kept: tuple[int, ...] = ()
 
     @property
@@ -229,6 +232,12 @@ def _check_options(plan: Deployment) -> None:
             "An image names its version, so that all servers are alike. "
             f"Received: image={plan.image!r}. Pass one such as {IMAGE}."
         )
+    if not _is_address(plan.address):
+        raise UsageError(
+            "`address` is an IP address of this machine. Received: "
+            f"address={plan.address!r}. Pass 127.0.0.1 for this machine alone, "
+            "0.0.0.0 for every network that it is in."
+        )
     if not re.fullmatch(r"[1-9]\d*(Mi|Gi)", plan.memory):
         raise UsageError(
             "`memory` is a number and Mi or Gi. Received: "
@@ -246,3 +255,11 @@ def _check_options(plan: Deployment) -> None:
             f"Received: replicas={plan.replicas}, "
             f"max_replicas={plan.max_replicas}"
         )
+
+
+def _is_address(address: str) -> bool:
+    try:
+        # Docker takes none with a zone, such as fe80::1%eth0.
+        return not getattr(ipaddress.ip_address(address), "scope_id", None)
+    except ValueError:
+        return False

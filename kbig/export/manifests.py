@@ -48,11 +48,12 @@ def compose(plan: Deployment, directory: pathlib.Path) -> str:
     """`docker-compose.yml`: one server, with the models read-only."""
     source = os.path.relpath(plan.base.resolve(), directory.resolve())
     health = _HEALTH.format(port=REST_PORT, name=plan.name)
+    host = f"[{plan.address}]" if ":" in plan.address else plan.address
     service = {
         "image": plan.image,
         "command": list(_ARGUMENTS),
         "labels": {"kbig.checksum.batching": _checksum(plan, directory)},
-        "ports": [f"{port}:{port}" for _, port in _ports()],
+        "ports": [f"{host}:{port}:{port}" for _, port in _ports()],
         "volumes": [
             _bind(f"./{source}", f"/models/{plan.name}"),
             # The folder: a file that is replaced would stay the old one.

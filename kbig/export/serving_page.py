@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import pathlib
 import shlex
 from typing import TYPE_CHECKING
@@ -31,7 +32,8 @@ def readme(plan: Deployment, directory: pathlib.Path) -> str:
 def _manners(plan: Deployment) -> str:
     return f"""\
 TF Serving asks nobody who they are: keep its ports inside a network that you
-trust.
+trust. `docker-compose.yml` publishes them on {plan.address}; `--address` is for
+another one.
 
 Send at most {plan.max_batch_size} rows at once. The server computes rows of
 several requests for one signature together, for which all axes but the first
@@ -44,15 +46,15 @@ do.
 
 
 def _start(plan: Deployment) -> str:
-    name = plan.name
+    name, host = plan.name, _host(plan)
     predict = f"kbig predict --model {name}"
     return f"""\
 ## Docker
 
 ```
 docker compose up --detach --wait
-{predict} --url http://localhost:{REST_PORT} --label stable --text "..."
-{predict} --url grpc://localhost:{GRPC_PORT} --text "..."
+{predict} --url http://{host}:{REST_PORT} --label stable --text "..."
+{predict} --url grpc://{host}:{GRPC_PORT} --text "..."
 docker compose down
 ```
 
@@ -83,7 +85,7 @@ whole configuration otherwise. So the next version is the canary first:
 
 ```
 {again} --stable {stable} --canary {version}
-curl http://localhost:{REST_PORT}/v1/models/{plan.name}
+curl http://{_host(plan)}:{REST_PORT}/v1/models/{plan.name}
 {again} --stable {version}
 ```
 
@@ -107,6 +109,14 @@ kubectl apply --filename kubernetes.yaml
 kubectl rollout restart deployment/{plan.name}
 ```
 """
+
+
+def _host(plan: Deployment) -> str:
+    """What reaches the published ports on this machine."""
+    address = ipaddress.ip_address(plan.address)
+    if address.is_unspecified:
+        return "localhost"
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def _command(plan: Deployment, directory: pathlib.Path) -> str:

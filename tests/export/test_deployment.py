@@ -101,7 +101,7 @@ def test_compose_mounts_models_and_configuration_read_only(base, tmp_path):
     name, service = service
     assert name == "topics"
     assert re.fullmatch(r"tensorflow/serving:\d+\.\d+\.\d+", service["image"])
-    assert service["ports"] == ["8500:8500", "8501:8501"]
+    assert service["ports"] == ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]
     models, config = service["volumes"]
     assert models["read_only"] and config["read_only"]
     assert (tmp_path / "deploy" / models["source"]).resolve() == base.resolve()
@@ -182,6 +182,10 @@ def test_kubernetes_manifests_fit_together(base, tmp_path):
         ({"image": "host:5000/serving"}, "names its version"),
         ({"image": "tensorflow/serving:latest-gpu"}, "names its version"),
         ({"max_batch_size": 4}, "max_batch_size=4. Pass 8"),
+        ({"address": "localhost"}, "address='localhost'. Pass 127.0.0.1"),
+        ({"address": "10.0.0.256"}, "address='10.0.0.256'"),
+        ({"address": "fe80::1%eth0"}, "address='fe80::1%eth0'"),
+        ({"address": ""}, "address=''"),
         ({"memory": "2 GB"}, "memory='2 GB'"),
         ({"replicas": 4, "max_replicas": 3}, "max_replicas=3"),
     ],

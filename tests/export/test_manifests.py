@@ -19,6 +19,30 @@ def base(tmp_path):
     return tmp_path / "topics"
 
 
+@pytest.mark.parametrize(
+    "address, published, host",
+    [
+        ("127.0.0.1", "127.0.0.1:8501:8501", "127.0.0.1"),
+        ("10.0.0.7", "10.0.0.7:8501:8501", "10.0.0.7"),
+        ("0.0.0.0", "0.0.0.0:8501:8501", "localhost"),
+        ("::1", "[::1]:8501:8501", "[::1]"),
+    ],
+)
+def test_ports_are_published_on_the_address(
+    address, published, host, base, tmp_path
+):
+    out = tmp_path / "deploy"
+    write_deployment(deployment(base, address=address), out)
+    services = yaml.safe_load((out / "docker-compose.yml").read_text())[
+        "services"
+    ]
+    assert services["topics"]["ports"][1] == published
+    page = (out / "README.md").read_text()
+    assert f"--url http://{host}:8501 " in page
+    assert f"--url grpc://{host}:8500 " in page
+    assert (f"--address {address}" in page) == (address != "127.0.0.1")
+
+
 def checksums(base, out, **options):
     write_deployment(deployment(base, **options), out, overwrite=True)
     compose = yaml.safe_load((out / "docker-compose.yml").read_text())

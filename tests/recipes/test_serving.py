@@ -241,8 +241,9 @@ def test_serve_moves_labels_at_once_only_for_a_restart(tmp_path, capsys):
         (tmp_path / "topics" / version / "saved_model.pb").write_bytes(b"")
     out = tmp_path / "deploy"
     again = ["serve", "--from", str(tmp_path / "topics"), "--out", str(out)]
-    again += ["--overwrite"]
+    again += ["--address", "0.0.0.0", "--overwrite"]
     assert cli.main([*again, "--stable", "1"]) == 0
+    assert "0.0.0.0:8501:8501" in (out / "docker-compose.yml").read_text()
     assert "Restart" not in capsys.readouterr().out
     assert cli.main(again) == 2
     assert "--stable 1 --canary 2, then --stable 2" in capsys.readouterr().err
