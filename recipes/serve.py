@@ -29,7 +29,7 @@ class Config(CommandConfig):
     name: str = option("", "name for clients; default from the export")
     stable: int = option(0, "version; 0 is the highest", minimum=0)
     canary: int = option(0, "a second version; 0 is none", minimum=0)
-    image: str = option("", "of TF Serving; default of kbig's TensorFlow")
+    image: str = option("", "of TF Serving; default tensorflow/serving:2.20.0")
     replicas: int = option(2, "pods, at least", minimum=1)
     max_replicas: int = option(8, "pods, at most", minimum=1)
     cpus: int = option(2, "of a pod", minimum=1)

@@ -19,9 +19,9 @@ from kbig.export.staging import staging
 from kbig.export.warmup import ROWS
 from kbig.inspection.versions import versions
 
-# As the TensorFlow that writes the SavedModels: an older server may lack an
-# operation, or a version of one.
-IMAGE = "tensorflow/serving:2.21.0"
+# The newest release whose source is tagged; serving_page.py says why it reads
+# what a newer TensorFlow writes.
+IMAGE = "tensorflow/serving:2.20.0"
 # What Kubernetes takes as the name of a Service, with room for `-models`.
 _LABEL = re.compile(r"[a-z]([-a-z0-9]{0,48}[a-z0-9])?")
 

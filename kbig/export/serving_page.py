@@ -42,6 +42,11 @@ token ids (`ids`) and other inputs of free length to one length. Requests of
 different lengths that meet are all refused, "from different tasks have
 different shapes": send them again, as `kbig predict` and `kbig.serving.Client`
 do.
+
+SavedModels of TensorFlow 2.21 (graph version 2474) ask for a reader of version
+12 at least (`min_consumer`), and TensorFlow 2.20 is one of 2288, so that its
+servers load them unless an operation is newer; a BERT with its tokenizer, a CNN
+and an LSTM of kbig were tried.
 """
 
 

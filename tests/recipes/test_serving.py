@@ -10,9 +10,11 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 import yaml
+from tensorflow.python.saved_model.loader_impl import parse_saved_model
 
 from kbig import data
 from kbig import models
+from kbig.export.deployment import IMAGE
 from kbig.export.saved_model import write_saved_model
 from kbig.export.signatures import model_signatures
 from kbig.serving import answer_rows
@@ -250,6 +252,13 @@ def test_serve_moves_labels_at_once_only_for_a_restart(tmp_path, capsys):
     assert cli.main([*again, "--restart"]) == 0
     assert "stable 2" in (printed := capsys.readouterr().out)
     assert "Restart the servers" in printed
+
+
+def test_the_image_reads_what_this_tensorflow_writes(topics):
+    """By the version of graphs that TensorFlow 2.20 has."""
+    assert IMAGE == "tensorflow/serving:2.20.0"
+    (graph,) = parse_saved_model(str(topics[2])).meta_graphs
+    assert graph.graph_def.versions.min_consumer <= 2288
 
 
 @pytest.mark.parametrize(
