@@ -3,6 +3,8 @@
 import dataclasses
 import importlib
 import json
+import pathlib
+import re
 
 import pytest
 
@@ -27,6 +29,21 @@ def test_list_names_every_recipe_and_every_recipe_exists(capsys):
         assert f"kbig {command}" in recipe.__doc__
         recipe.Config()  # Defaults run.
         recipe.Config(**recipe.Config.quick_values)
+
+
+def test_the_readme_has_every_recipe_and_who_lacks_common_options():
+    readme = pathlib.Path(__file__).parents[2] / "README.md"
+    text = " ".join(readme.read_text("utf-8").split())
+    for command in cli.RECIPES:
+        assert f"| `{command}` | " in text
+    (others,) = re.findall("all but ([^.]*?) take `--dry-run` ", text)
+    for option in ("dry_run", "quick"):
+        lack = {
+            command
+            for command, (module, _) in cli.RECIPES.items()
+            if not hasattr(importlib.import_module(module).Config, option)
+        }
+        assert lack == {*re.findall("`(.*?)`", others)}
 
 
 @pytest.mark.parametrize("command", cli.RECIPES)
