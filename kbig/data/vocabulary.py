@@ -14,6 +14,7 @@ import tokenizers
 from kbig.data.reading import read_text
 from kbig.errors import DataError
 from kbig.errors import UsageError
+from kbig.writing import writing
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _MOST_LETTERS = 1000
@@ -180,9 +181,14 @@ def save_vocabulary(
 
     Returns:
         The path of the file.
+
+    Raises:
+        WriteError: there is no room, or no right to write.
     """
     path = pathlib.Path(path)
-    path.write_text("\n".join(tokens) + "\n", encoding="utf-8", newline="\n")
+    text = "\n".join(tokens) + "\n"
+    with writing(path):
+        path.write_text(text, encoding="utf-8", newline="\n")
     return path
 
 

@@ -1,10 +1,13 @@
 """Writing a file in one step."""
 
+import contextlib
 import os
 import pathlib
 import uuid
 
 from kbig.errors import UsageError
+from kbig.writing import make_directory
+from kbig.writing import writing
 
 
 def write_text(path: str | os.PathLike, text: str) -> pathlib.Path:
@@ -18,7 +21,7 @@ def write_text(path: str | os.PathLike, text: str) -> pathlib.Path:
         The path written.
 
     Raises:
-        UsageError: if `path` is a directory.
+        UsageError: if `path` is a directory, or cannot be written.
 
     Example:
         ```python
@@ -31,14 +34,20 @@ def write_text(path: str | os.PathLike, text: str) -> pathlib.Path:
             "The path to write must name a file, and it is a directory. "
             f"Received: path={os.fspath(path)!r}. Add a file name to it."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        # Texts out of data sets may hold lone surrogates, which have no UTF-8.
-        aside.write_text(
-            text, encoding="utf-8", errors="backslashreplace", newline="\n"
-        )
-        os.replace(aside, path)
+        with writing(path, aside):
+            _write(aside, text)
+            os.replace(aside, path)
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
     return path
+
+
+def _write(aside: pathlib.Path, text: str) -> None:
+    # Texts out of data sets may hold lone surrogates, which have no UTF-8.
+    aside.write_text(
+        text, encoding="utf-8", errors="backslashreplace", newline="\n"
+    )
