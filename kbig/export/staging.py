@@ -1,23 +1,17 @@
 """Write aside, verify, rename: nothing half-made under a final name."""
 
 import contextlib
-import errno
 import os
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 
-from kbig.errors import UsageError
-
-_OF_WRITING = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-)
+from kbig.errors import WriteError
+from kbig.export.leftovers import in_use
+from kbig.export.leftovers import remove
+from kbig.export.leftovers import remove_abandoned
+from kbig.writing import make_directory
+from kbig.writing import write_error
 
 # What the names of hidden folders begin with.
 PART = ".part-"
@@ -28,7 +22,7 @@ def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a new hidden folder inside `directory`, removed at the end.
 
     What should stay is renamed out of it: on one file system a rename is
-    atomic.
+    atomic. Folders that killed processes left there are removed first.
 
     Args:
         directory: where the final names will be, made when missing.
@@ -37,8 +31,8 @@ def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
         A context manager of the hidden folder's path.
 
     Raises:
-        UsageError: the directory cannot be made or written, also when its
-            disk fills up meanwhile.
+        WriteError: the directory cannot be made or written, also when its
+            disk fills up meanwhile, or that of another path that it names.
 
     Example:
     ```python
@@ -47,40 +41,23 @@ def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
         publish_file(aside / "m.tflite", pathlib.Path("models"))
     ```
     """
+    make_directory(directory)
+    remove_abandoned(directory, PART)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         aside = pathlib.Path(tempfile.mkdtemp(prefix=PART, dir=directory))
     except OSError as error:
-        raise _cannot_write(directory, error.strerror) from error
-    try:
-        yield aside
-    except Exception as error:
-        reason = _failed_write(error, aside)
-        if not reason:
-            raise
-        raise _cannot_write(directory, reason) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _cannot_write(directory: pathlib.Path, reason: str) -> UsageError:
-    return UsageError(
-        f"Cannot write into {directory}: {reason}. Nothing was left there. "
-        "Pass a directory that can be written and has room."
-    )
-
-
-def _failed_write(error: Exception, aside: pathlib.Path) -> str:
-    """Why `aside` could not be written; empty for an error of another kind."""
-    if isinstance(error, OSError):
-        return error.strerror if error.errno in _OF_WRITING else ""
-    message = str(getattr(error, "message", ""))
-    if str(aside) not in message:
-        return ""
-    # TensorFlow says the path, then the system's reason, then the op.
-    reason = message.rpartition("; ")[2].partition(" [Op:")[0]
-    known = [os.strerror(number) for number in _OF_WRITING]
-    return reason if reason in known else ""
+        raise WriteError(directory, error.strerror) from error
+    with in_use(aside):
+        try:
+            yield aside
+        except Exception as error:
+            failed = write_error(error, directory, aside)
+            if failed is None or failed.left:
+                raise
+            left = f"Nothing was left in {directory}."
+            raise WriteError(failed.path, failed.reason, left) from error
+        finally:
+            remove(aside)
 
 
 def publish_version(folder: pathlib.Path, base: pathlib.Path) -> pathlib.Path:

@@ -1,7 +1,6 @@
 """Full disks, killed processes and exports at once: nothing half-made."""
 
 import errno
-import hashlib
 import json
 import os
 import pathlib
@@ -16,6 +15,7 @@ import pytest
 import kbig
 from kbig.errors import UsageError
 from kbig.export.staging import staging
+from tests.disks import contents
 
 EXPORTER = """
 import json, sys, kbig
@@ -27,17 +27,6 @@ report = kbig.export.artefacts(
 )
 print(json.dumps([str(x.path) for x in report.artefacts]), flush=True)
 """
-
-
-def contents(directory: pathlib.Path) -> dict[str, str]:
-    """What is under names that are no hidden ones, by a hash."""
-    return {
-        str(file.relative_to(directory)): hashlib.sha256(
-            file.read_bytes()
-        ).hexdigest()
-        for file in sorted(directory.rglob("*"))
-        if file.is_file() and ".part-" not in str(file)
-    }
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EFBIG])
