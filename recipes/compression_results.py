@@ -1,8 +1,6 @@
 """What compression came to: the original beside what was made of it."""
 
 import dataclasses
-import pathlib
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +8,7 @@ import numpy as np
 
 import kbig
 from kbig.errors import GateError
+from kbig.writing import scratch
 
 _COLUMNS = (
     "parameters",
@@ -181,10 +180,9 @@ def compare(material, trials, models) -> Comparison:
     """
     training = material.training
     original, *_, model = models.values()
-    with tempfile.TemporaryDirectory(prefix="kbig-") as folder:
+    with scratch() as folder:
         paths = [
-            pathlib.Path(folder) / f"{name}.tflite"
-            for name in ("original", "compressed")
+            folder / f"{name}.tflite" for name in ("original", "compressed")
         ]
         samples = samples_of(training, original, _ROWS)
         try:

@@ -1,15 +1,14 @@
 """What `kbig quantize` came to: float beside integers, file by file."""
 
 import dataclasses
-import pathlib
 import statistics
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import kbig
 from kbig.errors import GateError
 from kbig.export.litert_metadata import texts_of
+from kbig.writing import scratch
 from recipes import compression_results
 
 
@@ -153,9 +152,9 @@ def _rows(material, trials, models) -> list[Row]:
         "task": material.run.config.get("task") or None,
     }
     found = {}
-    with tempfile.TemporaryDirectory(prefix="kbig-") as folder:
+    with scratch() as folder:
         for name, model, options in _wanted(material, models):
-            path = pathlib.Path(folder) / f"{len(found)}.tflite"
+            path = folder / f"{len(found)}.tflite"
             found[name] = _exported(name, model, path, rows, judged, options)
         paths = [x.path for x in found.values() if not isinstance(x, Row)]
         report = kbig.export.verify(original, paths, rows, **judged)
@@ -212,10 +211,10 @@ def _trained_again(material, seed: int, models) -> dict:
     made = {"quantized": quantized(again)}
     if "control" in models:
         made = {"control": again.copy(), **made}
-    with tempfile.TemporaryDirectory(prefix="kbig-") as folder:
+    with scratch() as folder:
         for name, model in made.items():
             kept = callbacks(again) if name == "quantized" else ()
-            again.fit(model, pathlib.Path(folder) / name, kept)
+            again.fit(model, folder / name, kept)
     return made
 
 

@@ -26,5 +26,5 @@ def converted_here(script, arguments, name: str) -> None:
     except Exception as error:  # noqa: BLE001
         said = traceback.format_exception_only(error)[-1].strip()
         last = said.rpartition("\n")[2]
-        raise processes.unconverted(name, 1, last) from error
+        raise processes.unconverted(name, 1, last, file) from error
     pathlib.Path(file).write_bytes(content)

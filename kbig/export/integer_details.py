@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 import re
-import tempfile
 import zlib
 
 import keras
@@ -19,6 +18,7 @@ from kbig.export.latency import latency_ratio
 from kbig.export.litert import write_reference
 from kbig.export.runtime import KerasReference
 from kbig.inspection.worker import described
+from kbig.writing import scratch
 
 _WORKER = pathlib.Path(__file__).with_name("integer_worker.py")
 # Enough for means, and quick without XNNPACK.
@@ -45,8 +45,7 @@ def integer_report(
     """
     rows = {name: x[:_ROWS] for name, x in samples.items()}
     answer, references, latencies, failure = {}, [], {}, ""
-    with tempfile.TemporaryDirectory(prefix="kbig-") as folder:
-        folder = pathlib.Path(folder)
+    with scratch() as folder:
         # The file is what it is, even with nothing to compare it with.
         try:
             expected = KerasReference(model, rows).outputs()

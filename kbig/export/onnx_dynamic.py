@@ -1,8 +1,6 @@
 """int8 weights, and activations that are quantized while a file runs."""
 
 import logging
-import pathlib
-import tempfile
 
 import numpy as np
 import onnx
@@ -11,6 +9,7 @@ from kbig.export.onnx_graph import Graph
 from kbig.export.onnx_graph import attribute
 from kbig.export.onnx_graph import new_node
 from kbig.export.rounding import rounded_weight
+from kbig.writing import scratch
 
 # onnxruntime has no kernel that multiplies int8 weights of a convolution by
 # activations quantized on the way.
@@ -32,8 +31,8 @@ def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     from onnxruntime import quantization
 
-    with tempfile.TemporaryDirectory(prefix="kbig-") as folder:
-        file = pathlib.Path(folder) / "quantized.onnx"
+    with scratch() as folder:
+        file = folder / "quantized.onnx"
         root = logging.getLogger()
         level = root.level
         # It asks to be given models that its own tool has prepared.

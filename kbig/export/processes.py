@@ -5,11 +5,14 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
 from kbig.errors import GateError
+from kbig.errors import WriteError
+from kbig.writing import said_error
 
 # Seconds for one conversion or one answer; what hangs must not hang the run.
 TIME_LIMIT = 600.0
@@ -37,12 +40,14 @@ def convert(script: pathlib.Path, arguments: Iterable, name: str) -> None:
 
     Args:
         script: of the converter.
-        arguments: that it is given.
-        name: of the file that it makes, for messages.
+        arguments: that it is given; the second is the file that it makes.
+        name: of this file, for messages.
 
     Raises:
         GateError: it failed, crashed, or took too long.
+        WriteError: it could not write.
     """
+    arguments = [*arguments]
     done = _ran(
         [script, *arguments],
         f"{name} was not converted within {TIME_LIMIT:g} s: the converter was "
@@ -51,12 +56,14 @@ def convert(script: pathlib.Path, arguments: Iterable, name: str) -> None:
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         last = lines[-1] if lines else "no message"
-        raise unconverted(name, done.returncode, last)
+        raise unconverted(name, done.returncode, last, arguments[1])
 
 
-def unconverted(name: str, status: int, last: str) -> GateError:
+def unconverted(
+    name: str, status: int, last: str, file: str | os.PathLike
+) -> GateError | WriteError:
     """The error of a conversion that ended with a status and a last line."""
-    return GateError(
+    return said_error(last, file) or GateError(
         f"{name} does not convert (exit status {status}): {last}. Take "
         "another mode or format."
     )
@@ -80,6 +87,7 @@ def answer(
 
     Raises:
         GateError: it failed, crashed, or took too long.
+        WriteError: it could not write.
     """
     done = _ran(
         [script],
@@ -89,7 +97,7 @@ def answer(
     )
     if done.returncode != 0:
         last = done.stderr.strip().rpartition("\n")[2]
-        raise GateError(
+        raise said_error(last, tempfile.gettempdir()) or GateError(
             f"Running {names} ended with status {done.returncode}: "
             f"{last or 'no message'}"
         )

@@ -5,7 +5,6 @@ import json
 import pathlib
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -21,6 +20,8 @@ from kbig.errors import UsageError
 from kbig.export import processes
 from kbig.export.lengths import length_of
 from kbig.export.signatures import call_by_name
+from kbig.writing import said_error
+from kbig.writing import scratch
 
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
 _BATCH = 256
@@ -154,7 +155,7 @@ class ArtefactProcess:
             )
         log = (self._scratch / _LOG).read_text(errors="replace")
         last = log.strip().rpartition("\n")[2]
-        raise GateError(
+        raise said_error(last, self._scratch) or GateError(
             f"{self.path.name} does not run: its process ended with status "
             f"{status}: {last or 'no message'}"
         )
@@ -176,10 +177,11 @@ def artefact_process(
 
     Raises:
         GateError: the artefact does not load.
+        WriteError: there is no room for the rows that are exchanged.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="kbig-") as scratch,
-        (pathlib.Path(scratch) / _LOG).open("w") as log,
+        scratch() as folder,
+        (folder / _LOG).open("w") as log,
         subprocess.Popen(
             [sys.executable, "-P", _WORKER, path, str(threads)],
             env=processes.cpu_environment(),
@@ -190,9 +192,7 @@ def artefact_process(
         ) as process,
     ):
         try:
-            yield ArtefactProcess(
-                path, own_inputs, process, pathlib.Path(scratch)
-            )
+            yield ArtefactProcess(path, own_inputs, process, folder)
         finally:
             process.kill()
             # What a dead process never read is still to be flushed.

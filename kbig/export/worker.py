@@ -212,7 +212,12 @@ class Server:
             self._rows[signature] = {k: v[:1] for k, v in own.items()}
             for name, value in self._in_batches(signature, own).items():
                 outputs[f"{signature}/{name}"] = _storable(value)
-        np.savez(target, **outputs)
+        try:
+            np.savez(target, **outputs)
+        except OSError:
+            # On a full disk there would be no room to say so either.
+            pathlib.Path(target).unlink(missing_ok=True)
+            raise
         return {"ran": list(inputs), "untried": untried}
 
     def _in_batches(self, signature, feeds, size=256):
