@@ -10,11 +10,10 @@ import keras
 
 from kbig.errors import UsageError
 from kbig.export.formats import LITERT_MODES
-from kbig.export.formats import Format
 from kbig.export.formats import check_pixels
 from kbig.export.formats import check_shapes
-from kbig.export.formats import litert_writer
-from kbig.export.formats import onnx_writer
+from kbig.export.formats import litert_format
+from kbig.export.formats import onnx_format
 from kbig.export.integer_details import integer_report
 from kbig.export.onnx import ONNX_MODES
 from kbig.export.onnx import OPSETS
@@ -24,7 +23,6 @@ from kbig.export.publish import job_of
 from kbig.export.publish import publish_proved
 from kbig.export.report import ArtefactReport
 from kbig.export.samples import named_samples
-from kbig.export.staging import publish_file
 
 
 def litert(
@@ -118,7 +116,7 @@ def litert(
     if representative is not None:
         rows = named_samples(job.model, representative)
         job = dataclasses.replace(job, representative=rows)
-    one = Format(litert_writer(mode, path.name), publish_file)
+    one = litert_format(mode, path.suffix)
     (report,) = publish_proved(job, [one], path.parent, labels).artefacts
     if mode != "int8":
         return report
@@ -172,7 +170,7 @@ def onnx(
     check_opset(opset)
     check_mode(model, mode)
     job = job_of(model, path.stem, samples, task=task)
-    one = Format(onnx_writer(mode, path.name, opset), publish_file)
+    one = onnx_format(mode, path.suffix, opset)
     (report,) = publish_proved(job, [one], path.parent, labels).artefacts
     return report
 

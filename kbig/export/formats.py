@@ -53,10 +53,17 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """How a format is written aside, and how it gets its final name."""
+    """How a format is written aside, and how it gets its final name.
+
+    Args:
+        write: of a job and a folder; returns what it wrote there.
+        publish: of this and the directory; returns the final path.
+        ending: of a file, after the job's name; empty for a version.
+    """
 
     write: Callable[[Job, pathlib.Path], pathlib.Path]
     publish: Callable[[pathlib.Path, pathlib.Path], pathlib.Path]
+    ending: str = ""
 
 
 def _saved_model(job: Job, aside: pathlib.Path) -> pathlib.Path:
@@ -88,16 +95,17 @@ def _saved_model(job: Job, aside: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def litert_writer(mode: str, file_name: str = "") -> Callable:
-    """How a LiteRT file is written.
+def litert_format(mode: str, ending: str = "") -> Format:
+    """The format of a LiteRT file.
 
     Args:
         mode: one of `LITERT_MODES`.
-        file_name: of the file; by default from the job's name and the mode.
+        ending: of the file, after the job's name; by default with the mode.
     """
+    ending = ending or f"-{mode}.tflite"
 
     def write(job: Job, aside: pathlib.Path) -> pathlib.Path:
-        file = aside / (file_name or f"{job.name}-{mode}.tflite")
+        file = aside / f"{job.name}{ending}"
         _check_mode(job, mode)
         write_litert(
             job.model,
@@ -114,7 +122,7 @@ def litert_writer(mode: str, file_name: str = "") -> Callable:
         add_metadata(file, job.name, job.samples, texts, lowercase)
         return file
 
-    return write
+    return Format(write, publish_file, ending)
 
 
 def _texts(job: Job) -> dict[str, str]:
@@ -130,23 +138,22 @@ def _lowers_case(tokenizer) -> bool:
     return getattr(tokenizer, "lowers_case", own)
 
 
-def onnx_writer(
-    mode: str, file_name: str = "", opset: int = OPSETS[0]
-) -> Callable:
-    """How an ONNX file is written.
+def onnx_format(mode: str, ending: str = "", opset: int = OPSETS[0]) -> Format:
+    """The format of an ONNX file.
 
     Args:
         mode: one of `kbig.export.onnx.ONNX_MODES`.
-        file_name: of the file; by default from the job's name and the mode.
+        ending: of the file, after the job's name; by default with the mode.
         opset: of the standard operators.
     """
+    ending = ending or f"-{mode}.onnx"
 
     def write(job: Job, aside: pathlib.Path) -> pathlib.Path:
-        file = aside / (file_name or f"{job.name}-{mode}.onnx")
+        file = aside / f"{job.name}{ending}"
         write_onnx(job.model, file, mode, job.samples, opset)
         return file
 
-    return write
+    return Format(write, publish_file, ending)
 
 
 def _check_mode(job: Job, mode: str) -> None:
@@ -209,14 +216,11 @@ LITERT_MODES = (
 FORMATS = {
     "savedmodel": Format(_saved_model, publish_version),
     **{
-        f"litert-{mode}": Format(litert_writer(mode), publish_file)
+        f"litert-{mode}": litert_format(mode)
         for mode in LITERT_MODES
         if mode != "int16"  # Its ranges come from rows that no run keeps.
     },
-    **{
-        f"onnx-{mode}": Format(onnx_writer(mode), publish_file)
-        for mode in ONNX_MODES
-    },
+    **{f"onnx-{mode}": onnx_format(mode) for mode in ONNX_MODES},
 }
 
 

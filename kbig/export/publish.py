@@ -1,8 +1,11 @@
 """The one way to a final name: written aside, verified, renamed."""
 
+import pathlib
+
 from kbig.data.core_tokens import CoreTokens
 from kbig.errors import GateError
 from kbig.errors import UsageError
+from kbig.errors import WriteError
 from kbig.export.decisions import task_of
 from kbig.export.formats import FORMATS
 from kbig.export.formats import Job
@@ -18,6 +21,7 @@ from kbig.export.staging import staging
 from kbig.export.twin import float32_twin
 from kbig.export.verify import verify
 from kbig.export.warmup import warmup_note
+from kbig.writing import write_error
 
 # Whose ops the tokenizer inside a SavedModel has.
 TOKENIZER_OPS = {"text": lambda tokenizer: tokenizer, "core": CoreTokens}
@@ -46,17 +50,51 @@ def publish_proved(
     rows = len(next(iter(job.samples.values())))
     labels = checked_labels(labels, rows)
     task_of(job.task, labels, output_names(job.model), job.class_names)
+    check_targets(job.name, formats, directory)
     with staging(directory) as aside:
         staged = [format.write(job, aside) for format in formats]
         report = _verified(job, staged, job.samples, labels, latencies)
         if "length" in job.free:
             files = [path for path in staged if path.suffix == ".tflite"]
             _verified(job, files, half_of(job.model, job.samples))
-        paths = [
-            format.publish(path, directory)
-            for format, path in zip(formats, staged)
-        ]
+        paths = _published(formats, staged, directory)
         return report.published(paths, notes=_notes(formats))
+
+
+def check_targets(name: str, formats, directory: pathlib.Path) -> None:
+    """Raises a UsageError where a folder has the name of a file to come.
+
+    Args:
+        name: of the job.
+        formats: that are to be written.
+        directory: where to.
+    """
+    files = [directory / f"{name}{x.ending}" for x in formats if x.ending]
+    taken = [str(file) for file in files if file.is_dir()]
+    if taken:
+        raise UsageError(
+            "What is written must not be a folder yet. Received: "
+            f"{', '.join(taken)}. Move it away, or pass another name or "
+            "directory."
+        )
+
+
+def _published(formats, staged, directory) -> list[pathlib.Path]:
+    """Renames versions last: clients are to load what is whole."""
+    done = {}
+    order = sorted(range(len(formats)), key=lambda i: not formats[i].ending)
+    for i in order:
+        try:
+            done[i] = formats[i].publish(staged[i], directory)
+        except OSError as error:
+            failed = write_error(error, directory, staged[i])
+            if failed is None or not done:
+                raise
+            left = (
+                f"Published before that: {', '.join(map(str, done.values()))}."
+            )
+            raise WriteError(failed.path, failed.reason, left) from error
+    return [done[i] for i in range(len(formats))]
 
 
 def _verified(
