@@ -1,10 +1,10 @@
 """Run directories: what a recipe leaves behind, and later ones start from."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -18,22 +18,13 @@ from kbig.errors import UsageError
 from kbig.models.copies import rebuilt
 from kbig.reporting.files import write_text
 from kbig.reporting.report import plain
+from kbig.run_directory import check_free
+from kbig.run_directory import recorded_in
+from kbig.run_directory import remove_results
+from kbig.run_directory import set_artefacts_aside
+from kbig.writing import make_directory
+from kbig.writing import writing
 
-_FILES = (
-    "config.json",
-    "metrics.json",
-    "history.csv",
-    "model.keras",
-    "vocabulary.txt",
-    "class_names.json",
-    "samples.npz",
-    "part.safetensors",
-    "seeds",
-    "control",
-    "report.html",
-    "logs",
-    "artefacts",
-)
 # Rows kept for later verification: enough for a metric, small on disk.
 _SAMPLE_ROWS = 2000
 _SAMPLE_BYTES = 64_000_000
@@ -73,26 +64,17 @@ class Run:
         """Makes the directory and writes `config.json`.
 
         Tokenized text of a run that was interrupted stays, to go on from,
-        unless `overwrite` is True.
+        unless `overwrite` is True. What was exported stays in any case:
+        versions count on, and files are replaced once others are proved.
+        When a model is saved here, `save_model` renames it.
 
         Raises:
             UsageError: as of `check_free`, or it cannot be made.
         """
         directory = pathlib.Path(directory)
         check_free(directory, overwrite)
-        for name in (*_FILES, *(("shards",) if overwrite else ())):
-            path = directory / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"Cannot make {directory}: {error.strerror}. Pass another "
-                "--out."
-            ) from error
+        make_directory(directory)
+        remove_results(directory, shards=overwrite)
         run = cls(directory, recipe, _inherited(config))
         run.write_json(
             "config.json",
@@ -108,7 +90,7 @@ class Run:
             UsageError: there is no finished run in it.
         """
         directory = pathlib.Path(directory)
-        recorded = _recorded(directory)
+        recorded = recorded_in(directory)
         if recorded is None:
             raise UsageError(
                 f"No run directory: {directory} has no config.json of kbig. "
@@ -136,15 +118,29 @@ class Run:
     ) -> None:
         """Saves the model with what is needed to use it.
 
+        What an earlier model of this directory was exported to is renamed
+        from `artefacts` to `artefacts-earlier-<number>`: it is none of this
+        model's, and the only copy.
+
         Args:
             model: saved without its optimizer, so that
                 `keras.models.load_model` needs nothing of kbig.
             vocabulary: of a model that reads text.
             class_names: of a classifier.
+
+        Raises:
+            WriteError: there is no room, or no right to write.
         """
+        file = self.directory / "model.keras"
         aside = self.directory / ".part-model.keras"
-        rebuilt(model).save(aside)
-        os.replace(aside, self.directory / "model.keras")
+        try:
+            with writing(file, aside):
+                rebuilt(model).save(aside)
+                set_artefacts_aside(self.directory)
+                os.replace(aside, file)
+        finally:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
         if vocabulary:
             data.save_vocabulary(vocabulary, self.directory / "vocabulary.txt")
         if class_names:
@@ -209,7 +205,9 @@ class Run:
         kept = {"text" if is_text else "x": x}
         if labels is not None:
             kept["labels"] = labels[rows]
-        np.savez_compressed(self.directory / "samples.npz", **kept)
+        file = self.directory / "samples.npz"
+        with writing(file):
+            np.savez_compressed(file, **kept)
 
     def load_samples(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns what `save_samples` kept: `(x, labels)`.
@@ -289,49 +287,8 @@ class Run:
         }
 
 
-def check_free(directory: str | os.PathLike, overwrite: bool = False) -> None:
-    """Makes sure that a run may be made in a directory.
-
-    Args:
-        directory: it need not be there.
-        overwrite: whether an earlier run in it may be replaced.
-
-    Raises:
-        UsageError: it holds a run with a model or numbers and `overwrite` is
-            False, or holds something that is not a run.
-    """
-    directory = pathlib.Path(directory)
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        raise UsageError(f"--out must be a directory. Received: {directory}")
-    is_run = _recorded(directory) is not None
-    results = ("model.keras", "metrics.json")
-    found = [name for name in results if (directory / name).is_file()]
-    if is_run and not overwrite and found:
-        raise UsageError(
-            f"{directory} holds a run, with {' and '.join(found)}. Pass "
-            "--overwrite to replace it, or another --out."
-        )
-    if not is_run and any(directory.iterdir()):
-        raise UsageError(
-            f"{directory} is not empty and holds no run. Pass another --out."
-        )
-
-
 def _inherited(config: Mapping) -> dict:
     """What holds of a model also where it was trained by another recipe."""
     training = dict(config.get("training", {}))
     training.pop("recipe", None)
     return {**training, **config}
-
-
-def _recorded(directory: pathlib.Path) -> dict | None:
-    """What config.json records, None when no recipe of kbig wrote it."""
-    try:
-        text = (directory / "config.json").read_text("utf-8")
-        recorded = json.loads(text)
-    except (OSError, ValueError):
-        return None
-    is_ours = isinstance(recorded, dict) and {"recipe", "kbig"} <= set(recorded)
-    return recorded if is_ours else None

@@ -1,4 +1,6 @@
+import errno
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ from kbig import models
 from kbig import training
 from kbig.errors import UsageError
 from kbig.runs import Run
+from tests import disks
 
 
 @pytest.fixture
@@ -116,6 +119,76 @@ def test_a_model_is_not_replaced_although_its_run_was_interrupted(run):
     assert run.load_model().count_params() == models.mlp((4,), 2).count_params()
     Run.create(run.directory, "finetune", {}, overwrite=True)
     assert not (run.directory / "model.keras").exists()
+
+
+def published(run):
+    file = run.directory / "artefacts" / "1" / "saved_model.pb"
+    file.parent.mkdir(parents=True)
+    file.write_text("the only copy")
+    return file
+
+
+def test_what_was_exported_counts_as_a_result(run):
+    published(run)
+    with pytest.raises(UsageError, match=r"with artefacts\. Pass --overw"):
+        Run.create(run.directory, "export-model", {})
+
+
+def test_what_a_killed_export_began_is_in_nobodys_way(run):
+    (run.directory / "artefacts" / ".part-a").mkdir(parents=True)
+    Run.create(run.directory, "export-model", {})
+
+
+def test_what_was_exported_stays_until_another_model_is_saved(run):
+    finished(run)
+    file = published(run)
+    again = Run.create(run.directory, "finetune", {}, overwrite=True)
+    assert file.read_text() == "the only copy"
+    again.save_model(models.mlp((4,), 2))
+    assert not (run.directory / "artefacts").exists()
+    earlier = run.directory / "artefacts-earlier-1" / "1" / "saved_model.pb"
+    assert earlier.read_text() == "the only copy"
+    published(run)
+    again.save_model(models.mlp((4,), 2))
+    assert earlier.read_text() == "the only copy"
+    assert (run.directory / "artefacts-earlier-2" / "1").is_dir()
+
+
+def test_a_run_stays_one_where_it_cannot_be_replaced(run, monkeypatch):
+    finished(run)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    with pytest.raises(UsageError, match=r"config\.json: No space left"):
+        Run.create(run.directory, "finetune", {}, overwrite=True)
+    monkeypatch.undo()
+    Run.create(run.directory, "finetune", {})
+
+
+def test_a_run_directory_that_is_read_only_is_said(run):
+    finished(run)
+    said = "Cannot write into .*(Read-only file system|Permission denied)"
+    with disks.read_only(run.directory):
+        with pytest.raises(UsageError, match=said):
+            Run.create(run.directory, "finetune", {}, overwrite=True)
+        with pytest.raises(UsageError, match=rf"{said}"):
+            run.save_model(models.mlp((4,), 2))
+        with pytest.raises(UsageError, match=r"samples\.npz: "):
+            run.save_samples(np.ones((2, 4)))
+        with pytest.raises(UsageError, match="below: "):
+            Run.create(run.directory / "below", "finetune", {})
+    assert run.load_model().count_params() == models.mlp((4,), 2).count_params()
+
+
+def test_a_disk_that_fills_while_a_model_is_saved_is_said(tmp_path):
+    with disks.small_disk(tmp_path, "64k"):
+        run = Run.create(tmp_path / "run", "finetune", {})
+        with pytest.raises(UsageError, match=r"model\.keras: No space left"):
+            run.save_model(models.mlp((64,), 10, (256, 256)))
+        left = [x.name for x in run.directory.iterdir()]
+        assert left == ["config.json"]
 
 
 def test_a_config_of_another_program_is_no_run(tmp_path):
