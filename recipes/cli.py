@@ -12,6 +12,7 @@ import recipes.config as configs
 from kbig.errors import GateError
 from kbig.errors import ServingError
 from kbig.errors import UsageError
+from kbig.writing import writing
 
 # Command -> (module, what it does). A new recipe is one line here.
 RECIPES = {
@@ -95,7 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
-        return _dispatch(arguments)
+        with writing("a file that the system does not name"):
+            return _dispatch(arguments)
     except (UsageError, GateError, ServingError) as error:
         if debug:
             traceback.print_exc()

@@ -13,6 +13,7 @@ from typing import Any
 import kbig
 from kbig.errors import GateError
 from kbig.errors import UsageError
+from kbig.errors import WriteError
 from recipes import summary
 from recipes.config import EncoderConfig
 from recipes.config import RecipeConfig
@@ -263,7 +264,7 @@ def finish(
 
     Raises:
         GateError: of the export, once everything else is written.
-        UsageError: likewise.
+        UsageError: likewise, or the results cannot be written.
     """
     metrics, sections = dict(metrics), list(sections)
     report, failure = _attempt(export, metrics)
@@ -281,14 +282,30 @@ def finish(
         if failure is None:
             for artefact in report.artefacts:
                 print(f"artefact: {artefact.path}")
+    try:
+        _write_results(run, title, metrics, sections)
+    except WriteError as error:
+        if failure is not None:
+            raise failure from error
+        raise _after_export(error, report) from error
+    if failure is not None:
+        raise failure
+    return Outcome(run, metrics, sections)
+
+
+def _write_results(run, title: str, metrics, sections) -> None:
     made_by = f"kbig {kbig.__version__}, recipe {run.recipe}"
     page = run.directory / "report.html"
     kbig.reporting.write_page(page, title, sections, footer=made_by)
     run.write_json("metrics.json", metrics)
     print(f"report: {page}")
-    if failure is not None:
-        raise failure
-    return Outcome(run, metrics, sections)
+
+
+def _after_export(error: WriteError, report) -> WriteError:
+    """The error, with what was published before it and is whole."""
+    paths = ", ".join(x.path for x in report.artefacts) if report else ""
+    left = f"What was exported is whole: {paths}." if paths else error.left
+    return WriteError(error.path, error.reason, left)
 
 
 def export_of(run, formats: Sequence[str], name: str) -> Callable | None:

@@ -67,7 +67,9 @@ class RecipeConfig(CommandConfig):
 
     out: str = option("", "run directory; default runs/<recipe>-<number>")
     name: str = option("", "name of the artefacts; default from the data")
-    overwrite: bool = option(False, "replace an earlier run in --out")
+    overwrite: bool = option(
+        False, "replace an earlier run in --out, not what it exported"
+    )
     seed: int = option(0, "seed of weights, shuffling and masking")
     quick: bool = option(False, "a shrunken smoke run")
     dry_run: bool = option(False, "print configuration and model, then stop")

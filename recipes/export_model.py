@@ -6,7 +6,8 @@ Artefacts go to saved_models/<name>/, or to DIR/artefacts with --out DIR:
 the SavedModel as the next version <version>/, LiteRT files as
 <name>-<mode>.tflite, ONNX files as <name>-<mode>.onnx. Each is run outside
 Keras on test rows that the run kept, and nothing is written when one differs
-from the model.
+from the model. Then nothing that was exported there before is touched, also
+with --overwrite: versions count on, and a file is replaced by one of its name.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """The command line, without training: parsing, statuses, messages."""
 
 import dataclasses
+import errno
 import importlib
 import json
 import pathlib
@@ -109,6 +110,24 @@ def test_a_failed_gate_is_status_1(monkeypatch, capsys):
     monkeypatch.setattr("recipes.export_model.run", run)
     assert cli.main(["export-model", "--from", "x"]) == 1
     assert capsys.readouterr().err == "kbig: accuracy 0.1 is below 0.9\n"
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        (None, "a file that the system does not name: No space left"),
+        ("/run/logs", "Cannot write into /run/logs: No space left"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_status_2(name, said, monkeypatch, capsys):
+    def run(config):
+        raise OSError(errno.ENOSPC, "No space left on device", name)
+
+    monkeypatch.setattr("recipes.export_model.run", run)
+    assert cli.main(["export-model", "--from", "x"]) == 2
+    captured = capsys.readouterr().err
+    assert said in captured
+    assert captured.count("\n") == 1
 
 
 def test_debug_shows_the_traceback(capsys):
