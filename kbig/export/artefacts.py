@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import keras
 
+from kbig.export.format_checks import check_formats
+from kbig.export.format_checks import check_pixels
+from kbig.export.format_checks import check_shapes
 from kbig.export.formats import FORMATS
-from kbig.export.formats import check_formats
-from kbig.export.formats import check_pixels
-from kbig.export.formats import check_shapes
 from kbig.export.publish import job_of
 from kbig.export.publish import publish_proved
 from kbig.export.report import ArtefactReport

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import keras
 
 from kbig.errors import UsageError
+from kbig.export.format_checks import check_pixels
+from kbig.export.format_checks import check_shapes
 from kbig.export.formats import LITERT_MODES
-from kbig.export.formats import check_pixels
-from kbig.export.formats import check_shapes
 from kbig.export.formats import litert_format
 from kbig.export.formats import onnx_format
 from kbig.export.integer_details import integer_report
