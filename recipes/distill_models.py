@@ -7,8 +7,8 @@ import numpy as np
 
 import kbig
 from kbig.errors import UsageError
-from recipes import common
 from recipes import text_start
+from recipes import vocabularies
 
 # Which of the weights in the configuration each method puts in force.
 METHODS = {
@@ -171,7 +171,7 @@ def make_student(config, teacher: Reader, dataset) -> Reader:
         tokens = start.vocabulary, start.lowercase, start.strip_accents
         backbone = start.backbone
     elif config.vocabulary == "own":
-        tokens = common.new_vocabulary(np.ravel(texts), config)
+        tokens = vocabularies.new_vocabulary(np.ravel(texts), config)
         backbone = kbig.models.bert(config.size, len(tokens[0]))
     else:
         tokens = teacher.tokens

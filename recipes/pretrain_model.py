@@ -8,6 +8,7 @@ import numpy as np
 import kbig
 from kbig.errors import GateError
 from recipes import common
+from recipes import vocabularies
 from recipes.pretrain_data import Corpus
 from recipes.pretrain_data import Words
 from recipes.pretrain_rows import Rows
@@ -57,9 +58,9 @@ def start(config, corpus: Corpus) -> Start:
         return Start(words, found.backbone, found.masked_lm)
     if config.vocabulary:
         vocabulary = kbig.data.load_vocabulary(config.vocabulary)
-        words = Words(vocabulary, *common.casing(config).values())
+        words = Words(vocabulary, *vocabularies.casing(config).values())
     else:
-        words = Words(*common.new_vocabulary(corpus.train, config))
+        words = Words(*vocabularies.new_vocabulary(corpus.train, config))
     backbone = kbig.models.bert(config.size, len(words.vocabulary))
     return Start(words, kbig.models.mimetic_start(backbone))
 

@@ -5,8 +5,8 @@ import functools
 
 import kbig
 from kbig.errors import UsageError
-from recipes import common
 from recipes import text_tasks
+from recipes import vocabularies
 
 _POSITIONS = 512  # Of every BERT that kbig builds.
 # Share of words that are broken up from which on new tokens are worth it: a
@@ -51,7 +51,7 @@ def start(config, dataset) -> Start:
     """
     if config.from_:
         return _pretrained(config, _texts(dataset))
-    tokens = common.new_vocabulary(_texts(dataset), config)
+    tokens = vocabularies.new_vocabulary(_texts(dataset), config)
     new = functools.partial(kbig.models.bert, config.size, len(tokens[0]))
     return Start(*tokens, _POSITIONS, new, new)
 

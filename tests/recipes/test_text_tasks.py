@@ -21,6 +21,7 @@ from recipes import pretrain_mlm
 from recipes import pretrain_model
 from recipes import text_tasks
 from recipes import text_training
+from recipes import vocabularies
 from recipes.pretrain_data import Corpus
 
 REGRESSION = text_tasks.TASKS["regression"]
@@ -84,7 +85,7 @@ def test_a_new_vocabulary_has_the_accents_of_its_tokenizer(
         vocabulary_size=60, lowercase=lowercase, strip_accents=strip_accents
     )
     words = pretrain_model.start(config, Corpus(TEXTS, TEXTS, [])).words
-    assert common.new_vocabulary(TEXTS, config) == (
+    assert vocabularies.new_vocabulary(TEXTS, config) == (
         words.vocabulary,
         words.lowercase,
         words.strip_accents,
