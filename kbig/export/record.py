@@ -12,6 +12,7 @@ import tensorflow as tf
 import kbig
 from kbig import data
 from kbig.export.signature import Signature
+from kbig.export.worker import has_other_ops
 from kbig.reporting.files import write_text
 from kbig.reporting.report import plain
 
@@ -43,12 +44,8 @@ def write_record(
         "task": task,
         "class_names": list(class_names),
         "signatures": {s.name: _described(s) for s in signatures},
-        "versions": {
-            "kbig": kbig.__version__,
-            "keras": keras.__version__,
-            "keras-hub": importlib.metadata.version("keras-hub"),
-            "tensorflow": tf.__version__,
-        },
+        "versions": _versions(folder),
+        "fingerprint": _fingerprint(folder),
         **about,
     }
     text = json.dumps(plain(record), indent=2, ensure_ascii=False)
@@ -76,6 +73,25 @@ def write_assets(
         text = json.dumps(list(class_names), ensure_ascii=False)
         files.append(write_text(aside / "class_names.json", text + "\n"))
     return files
+
+
+def _versions(folder: pathlib.Path) -> dict[str, str]:
+    """Of what made a SavedModel, and of what must be there to run it."""
+    packages = ["keras-hub"]
+    if has_other_ops(str(folder)):
+        packages.append("tensorflow-text")
+    return {
+        "kbig": kbig.__version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _fingerprint(folder: pathlib.Path) -> dict[str, str]:
+    """As text: many readers of JSON round what takes more than 53 bits."""
+    found = tf.saved_model.experimental.read_fingerprint(str(folder))
+    return {name: str(number) for name, number in vars(found).items()}
 
 
 def _described(signature: Signature) -> dict:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
+from tensorflow.python.saved_model import fingerprinting_utils
 
 from kbig.export.signature import Signature
 
@@ -60,6 +61,8 @@ def _set_methods(signatures: Sequence[Signature], folder) -> None:
     for signature in others:
         updater.replace_method_name(signature.name, signature.method)
     updater.save()
+    # What Keras wrote beside it is of the file that was there before.
+    fingerprinting_utils.write_fingerprint(str(folder))
 
 
 def _positional(signature: Signature):

@@ -30,7 +30,7 @@ class SavedModelRunner:
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        if _has_other_ops(path):
+        if has_other_ops(path):
             for library in _tokenizer_libraries():
                 tf.load_op_library(library)
         start = time.perf_counter()
@@ -63,7 +63,7 @@ def _keep_keras_out() -> None:
         sys.modules[name].__spec__ = None
 
 
-def _has_other_ops(path: str) -> bool:
+def has_other_ops(path: str) -> bool:
     """Whether a SavedModel has ops that TensorFlow itself lacks."""
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2

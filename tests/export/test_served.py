@@ -1,12 +1,15 @@
 """What TF Serving needs around a SavedModel, in real exports."""
 
+import importlib.metadata
 import json
 import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import fingerprint_pb2
 from tensorflow.python.saved_model import loader_impl
+from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
 from tensorflow_serving.apis import prediction_log_pb2
 
 from kbig import data
@@ -117,6 +120,21 @@ def test_the_record_says_what_it_is(folder):
     text = record["signatures"]["serving_default"]["inputs"]["text"]
     assert text == {"dtype": "string", "shape": [None]}
     assert record["versions"]["tensorflow"] == tf.__version__
+    # Of the ops of the tokenizer, which a server must link.
+    text_version = importlib.metadata.version("tensorflow-text")
+    assert record["versions"]["tensorflow-text"] == text_version
+
+
+def test_the_fingerprint_is_of_the_files_that_are_there(folder):
+    kept = tf.saved_model.experimental.read_fingerprint(str(folder))
+    created = fingerprint_pb2.FingerprintDef.FromString(
+        fingerprinting.CreateFingerprintDef(str(folder))
+    )
+    assert kept == created
+    record = json.loads((folder / "assets.extra" / "kbig.json").read_text())
+    assert record["fingerprint"] == {k: str(v) for k, v in vars(kept).items()}
+    checksum = record["fingerprint"]["saved_model_checksum"]
+    assert int(checksum) == created.saved_model_checksum > 0
 
 
 def test_vocabulary_and_class_names_are_assets(folder, text_model):
@@ -143,6 +161,8 @@ def test_without_the_messages_there_are_no_requests_and_a_note(
     assert note in str(report)
     extra = tmp_path / "1" / "assets.extra"
     assert {path.name for path in extra.iterdir()} == {"kbig.json"}
+    versions = json.loads((extra / "kbig.json").read_text())["versions"]
+    assert "tensorflow-text" not in versions
 
 
 @pytest.mark.parametrize(
