@@ -99,10 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with writing("a file that the system does not name"):
             return _dispatch(arguments)
     except (UsageError, GateError, ServingError) as error:
+        # Here, as `kbig --help` can do without. Errors quote files and servers.
+        from kbig.reporting.cells import one_line
+        from kbig.reporting.cells import printable
+
         if debug:
-            traceback.print_exc()
-        message = " ".join(str(error).split())
-        print(f"kbig: {message}", file=sys.stderr)
+            print(printable(traceback.format_exc()), file=sys.stderr)
+        print(f"kbig: {one_line(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
 
 

@@ -12,6 +12,7 @@ Exit status: 1 when the server gives no answer, 2 when it refuses.
 import dataclasses
 import json
 import pathlib
+import re
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from kbig.errors import UsageError
 from recipes.config import CommandConfig
 from recipes.config import option
 
+# Those that JSON need not escape; to a terminal some begin a command.
+_CONTROLS = re.compile("[\x7f-\x9f]")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -72,7 +75,7 @@ def run(config: Config) -> dict:
 def _show(config: Config, outputs) -> None:
     if config.output == "json":
         answer = kbig.reporting.report.plain({"outputs": outputs})
-        print(json.dumps(answer, ensure_ascii=False))
+        print(_CONTROLS.sub(_escaped, json.dumps(answer, ensure_ascii=False)))
         return
     outputs = {name: np.atleast_1d(value) for name, value in outputs.items()}
     rows = max(map(len, outputs.values()))
@@ -85,6 +88,10 @@ def _show(config: Config, outputs) -> None:
     columns, cells = kbig.serving.answer_rows(outputs, names)
     title = f"{config.model}: {config.signature}"
     kbig.reporting.show(kbig.reporting.Table(title, columns, cells))
+
+
+def _escaped(found: re.Match) -> str:
+    return f"\\u{ord(found.group()):04x}"
 
 
 def _texts(config: Config, client):

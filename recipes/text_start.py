@@ -97,7 +97,7 @@ def _pretrained(config, texts) -> Start:
     for note in found.notes:
         # Only one of the heads reads the pooler.
         if note != kbig.pretrained.NO_POOLER or config.pooling == "cls":
-            print(f"{source}: {note}")
+            print(kbig.reporting.cells.one_line(f"{source}: {note}"))
     words, pieces = _new_words(config, texts, found)
     vocabulary = (*found.vocabulary, *words)
     return Start(

@@ -1,5 +1,7 @@
 """What every model of kbig owes its user, checked in one place."""
 
+import unicodedata
+
 import keras
 import numpy as np
 import pytest
@@ -46,6 +48,12 @@ def check_precision(build, inputs, policy):
     for output in keras.tree.flatten(outputs):
         assert keras.backend.standardize_dtype(output.dtype) == "float32"
         assert np.isfinite(output).all()
+
+
+def check_printed(text):
+    """Nothing in it but what is seen, and line breaks."""
+    unseen = [x for x in text if unicodedata.category(x) in ("Cc", "Cs")]
+    assert {*unseen} <= {"\n"}, repr(text)
 
 
 def check_usage_error(call, *fragments):

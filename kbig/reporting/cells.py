@@ -7,8 +7,9 @@ import numpy as np
 
 SIGNIFICANT_DIGITS = 4
 MISSING = "–"
-# Control characters, and halves of pairs that no encoding can write.
-_UNPRINTABLE = ("Cc", "Cs")
+# Control characters, halves of pairs that no encoding can write, and breaks
+# of lines or paragraphs that are none to a terminal.
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 _SIZE_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -128,11 +129,30 @@ def one_line(text: str) -> str:
         one_line("two\\nlines")  # 'two lines'
         ```
     """
-    visible = (
-        " " if unicodedata.category(character) in _UNPRINTABLE else character
+    return " ".join(printable(text).split())
+
+
+def printable(text: str) -> str:
+    """Replaces what cannot be printed by spaces, and keeps line breaks.
+
+    Args:
+        text: any text, for instance a note that quotes a file.
+
+    Returns:
+        The text, safe to print in a terminal: no sequence in it moves the
+        cursor, changes colors or names the window.
+
+    Example:
+        ```python
+        printable("two\\nlines, \\x1b[2J")  # 'two\\nlines,  [2J'
+        ```
+    """
+    return "".join(
+        " "
+        if character != "\n" and unicodedata.category(character) in _UNPRINTABLE
+        else character
         for character in text
     )
-    return " ".join("".join(visible).split())
 
 
 def _rounded(value: float) -> float:

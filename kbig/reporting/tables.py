@@ -20,6 +20,7 @@ from kbig.reporting.cells import Seconds
 from kbig.reporting.cells import format_cell
 from kbig.reporting.cells import is_number
 from kbig.reporting.cells import one_line
+from kbig.reporting.cells import printable
 
 __all__ = [
     "Bytes",
@@ -123,12 +124,13 @@ class Table:
         ]
         lines.insert(1, ["─" * width for width in widths])
         body = [_aligned(line, widths, self.numeric()) for line in lines]
-        return "\n".join(filter(None, [self.title, *body, self.note]))
+        title, note = one_line(self.title), printable(self.note)
+        return "\n".join(filter(None, [title, *body, note]))
 
     def __rich__(self) -> rich.table.Table:
         drawn = rich.table.Table(
             title=rich.text.Text(one_line(self.title), style="bold"),
-            caption=rich.text.Text(self.note) if self.note else None,
+            caption=rich.text.Text(printable(self.note)) or None,
             title_justify="left",
             caption_justify="left",
             box=rich.box.SIMPLE_HEAD,

@@ -1,6 +1,7 @@
 """Files that were cut, flipped, mixed up: one sentence, and no crash."""
 
 import importlib
+import io
 import json
 import random
 import shutil
@@ -9,6 +10,8 @@ import sys
 import types
 import zipfile
 
+import h5py
+import onnx
 import pytest
 
 from kbig import export
@@ -19,6 +22,9 @@ from kbig.inspection import litert
 from kbig.inspection.description import BrokenFileError
 from kbig.inspection.description import fields_of
 from kbig.inspection.xnnpack import takes
+from recipes import cli
+from tests.contracts import check_printed
+from tests.inspection.conftest import linear
 
 # The function of that name hides the module.
 inspection = importlib.import_module("kbig.inspection.inspect")
@@ -45,7 +51,8 @@ def cut(content, draw):
 
 def blotted(content, draw):
     start = draw.randrange(len(content))
-    fill = draw.choice((b"\0", b"\xff", b"\x7f"))
+    # Zeros, what is no UTF-8, controls: DEL, ESC, and CSI of C1.
+    fill = draw.choice((b"\0", b"\xff", b"\x7f", b"\x1b", b"\xc2\x9b"))
     content[start : start + 16] = fill * len(content[start : start + 16])
 
 
@@ -79,7 +86,8 @@ def test_whatever_is_wrong_is_said(reader, folder, tmp_path):
     assert all(text.isprintable() for text in broken)
     for answer in answers:
         if "broken" not in answer:  # What was flipped was a weight, a name.
-            str(InspectionReport(path="m", bytes=1, **fields_of(answer)))
+            found = InspectionReport(path="m", bytes=1, **fields_of(answer))
+            check_printed(str(found))
 
 
 def spoil(source, target, draw):
@@ -93,6 +101,47 @@ def spoil(source, target, draw):
         if content:
             spoiled(content, draw)
     target.write_bytes(content)
+
+
+# Clears the screen, names the window; the same by C1.
+COMMANDS = "\x1b[2J\x1b]0;mine\x07\x9b2J\x9d0;mine\x9c\x7f"
+
+
+def hostile_keras(path):
+    """Names of classes go into a note, those of layers into cells."""
+    layer = dict.fromkeys(("module", "class_name", "registered_name"), COMMANDS)
+    layer["config"] = {"name": COMMANDS, "dtype": COMMANDS}
+    model = {**layer, "config": {"name": COMMANDS, "layers": [layer]}}
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        file[f"layers/{COMMANDS}/vars/0"] = [1.0]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps(model))
+        archive.writestr("metadata.json", json.dumps({COMMANDS: COMMANDS}))
+        archive.writestr("model.weights.h5", weights.getvalue())
+
+
+def hostile_onnx(path):
+    """Names of other files go into a note."""
+    model = linear()
+    model.producer_name = model.graph.name = COMMANDS
+    (weights,) = model.graph.initializer
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value=COMMANDS)
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "name, write", [("m.keras", hostile_keras), ("m.onnx", hostile_onnx)]
+)
+def test_names_in_a_file_do_not_command_the_terminal(
+    name, write, tmp_path, capsys
+):
+    write(tmp_path / name)
+    assert cli.main(["inspect", str(tmp_path / name)]) == 0
+    printed = capsys.readouterr().out
+    check_printed(printed)
+    assert printed.count("[2J") >= 2
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,16 @@ import json
 import pathlib
 import re
 
+import numpy as np
 import pytest
 
 from kbig import models
 from kbig.errors import GateError
+from kbig.errors import ServingError
 from recipes import cli
+from recipes import predict
 from recipes.config import field_key
+from tests.contracts import check_printed
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +132,30 @@ def test_a_full_disk_is_one_line_and_status_2(name, said, monkeypatch, capsys):
     captured = capsys.readouterr().err
     assert said in captured
     assert captured.count("\n") == 1
+
+
+@pytest.mark.parametrize("debug", [(), ("--debug",)])
+def test_what_a_server_says_does_not_command_the_terminal(
+    debug, monkeypatch, capsys
+):
+    def run(config):
+        raise ServingError("It failed:\n\x1b]0;mine\x07 \x9b2J gone")
+
+    monkeypatch.setattr("recipes.predict.run", run)
+    assert cli.main(["predict", *debug]) == 1
+    printed = capsys.readouterr().err
+    check_printed(printed)
+    assert printed.endswith("kbig: It failed: ]0;mine 2J gone\n")
+
+
+def test_answers_as_json_are_printable(capsys):
+    labels = ["\x1b[2J", "\x9b2J\x7f", "樹"]
+    config = predict.Config(output="json")
+    predict._show(config, {"label": np.array(labels)})
+    printed = capsys.readouterr().out
+    check_printed(printed)
+    assert json.loads(printed) == {"outputs": {"label": labels}}
+    assert "樹" in printed
 
 
 def test_debug_shows_the_traceback(capsys):

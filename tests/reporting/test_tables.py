@@ -1,15 +1,18 @@
 import io
 
+import hypothesis
 import numpy as np
 import pytest
 import rich.cells
 import rich.console
+from hypothesis import strategies as st
 
 from kbig.errors import UsageError
 from kbig.reporting.tables import Bytes
 from kbig.reporting.tables import Percent
 from kbig.reporting.tables import Table
 from kbig.reporting.tables import show
+from tests.contracts import check_printed
 
 
 def artefacts() -> Table:
@@ -116,3 +119,37 @@ def test_a_terminal_shows_every_word_within_its_width():
     assert "[b]T[/b]" in printed
     assert "[red]not markup[/red]" in printed
     assert printed.count("w") == 90
+
+
+# C0 with ESC, DEL, C1, and what makes commands of them.
+controls = st.sampled_from([*map(chr, [*range(32), *range(127, 160)])])
+hostile = st.lists(
+    controls | st.sampled_from([*"[]2Jm;0a"]) | st.characters(), max_size=12
+).map("".join)
+
+
+@hypothesis.settings(
+    max_examples=60, derandomize=True, deadline=None, database=None
+)
+@hypothesis.given(st.lists(hostile, min_size=4, max_size=4))
+def test_no_part_of_a_table_commands_a_terminal(texts):
+    title, column, cell, note = texts
+    table = Table(title, (column,), [(cell,)], note)
+    console = rich.console.Console(
+        file=io.StringIO(), force_terminal=True, color_system=None
+    )
+    console.print(table)
+    for printed in (str(table), console.file.getvalue()):
+        check_printed(printed)
+
+
+def test_a_note_keeps_its_lines():
+    table = Table("a\nb", ("n",), [(1,)], "One.\n\x1b]0;x\x07Two\x9b.")
+    assert str(table).splitlines() == [
+        "a b",
+        "n",
+        "─",
+        "1",
+        "One.",
+        " ]0;x Two .",
+    ]
