@@ -40,8 +40,10 @@ KINDS = (
         r"|Square|Bias|Tile|Erf|Exp",
     ),
 )
-# Threads that compute; the others wait for them or prepare batches.
-COMPUTING = r"tf_Compute|Eigen"
+# Threads that compute, and those that prepare batches; of these all counts,
+# waiting too.
+COMPUTING, PREPARING = r"tf_Compute|Eigen", r"^tf_data"
+INPUT = "input pipeline, at most"
 
 OPTIONS = tf.profiler.experimental.ProfilerOptions(
     host_tracer_level=2, python_tracer_level=0, device_tracer_level=0
@@ -80,7 +82,7 @@ def profiled(side, options):
         columns=("operations", "share of the time of all threads"),
         rows=[
             (kind, Percent(busy[kind] / total))
-            for kind, _ in KINDS
+            for kind in (*dict(KINDS), INPUT)
             if busy[kind]
         ],
     )
@@ -113,6 +115,8 @@ def times(directory):
             continue
         names = {key: each.name for key, each in plane.event_metadata.items()}
         for line in plane.lines:
+            if re.search(PREPARING, line.name):
+                busy[INPUT] += sum(own for _, own in innermost(line, names))
             if not re.search(COMPUTING, line.name):
                 continue
             for name, nanoseconds in innermost(line, names):
