@@ -1,10 +1,15 @@
 """A model built again from its configuration, with its weights."""
 
+import contextlib
 import copy
+import tempfile
 from collections.abc import Callable
+from collections.abc import Iterable
 
 import keras
 from keras.src.saving.serialization_lib import ObjectSharingScope
+
+from kbig.models.layers import held
 
 _POLICIES = ("DTypePolicy", "FloatDTypePolicy")
 
@@ -29,8 +34,39 @@ def rebuilt(
     """
     twin = built(change(serialized(model)), own_classes(model))
     twin.set_weights(model.get_weights())
+    carry_assets(zip(model._flatten_layers(), twin._flatten_layers()))
     settle(twin)
     return twin
+
+
+def carry_assets(pairs: Iterable[tuple[keras.Layer, keras.Layer]]) -> None:
+    """Gives layers what others know beside their weights, as a vocabulary.
+
+    Args:
+        pairs: a layer, and a new one of the same configuration. Layers in
+            them are pairs of their own.
+    """
+    for old, new in pairs:
+        if not hasattr(old, "save_assets"):
+            continue
+        with tempfile.TemporaryDirectory(prefix="kbig-") as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
+
+
+def uncompiled(model: keras.Model) -> contextlib.AbstractContextManager:
+    """Lets the configuration of a model leave out what it was compiled with.
+
+    That may be the caller's own, of which Keras can make no configuration.
+
+    Args:
+        model: it and the models in it are as before afterwards.
+
+    Returns:
+        A context manager.
+    """
+    models = [x for x in model._flatten_layers() if hasattr(x, "compiled")]
+    return held(models, "compiled", False)
 
 
 def settle(model: keras.Model) -> None:
@@ -56,10 +92,8 @@ def serialized(model: keras.Model) -> dict:
         It, without what the model was compiled with.
     """
     # The scopes keep tied weights tied, as when a file is saved and loaded.
-    with ObjectSharingScope():
-        config = keras.saving.serialize_keras_object(model)
-    config.pop("compile_config", None)
-    return config
+    with ObjectSharingScope(), uncompiled(model):
+        return keras.saving.serialize_keras_object(model)
 
 
 def built(config: dict, classes: dict[str, type] | None = None) -> keras.Model:

@@ -16,7 +16,9 @@ from kbig.compression.low_rank.sites import is_plain_encoder
 from kbig.compression.low_rank.sites import own_variables
 from kbig.compression.low_rank.sites import parameters_of
 from kbig.errors import UsageError
+from kbig.models.copies import carry_assets
 from kbig.models.copies import settle
+from kbig.models.copies import uncompiled
 from kbig.models.layers import children
 
 # What a model's configuration says of a layer beside what the layer says.
@@ -43,9 +45,8 @@ def factorized(
     """
     makers: dict = {}
     # The scopes keep tied weights tied, as when a file is saved and loaded.
-    with ObjectSharingScope():
+    with ObjectSharingScope(), uncompiled(model):
         config = serialized(model)
-    config.pop("compile_config", None)
     config = _thinned(config, model, "", ranks, makers)
     with ObjectSharingScope():
         copy = keras.saving.deserialize_keras_object(
@@ -226,6 +227,7 @@ def _copy(source, target, done) -> None:
     ):
         new.assign(old)
         new.trainable = old.trainable
+    carry_assets([(source, target)])
     old_layers = [x for x in children(source) if id(x) not in done]
     if is_open(source):
         # Thin layers may change the order, and a model keeps the names.

@@ -15,7 +15,9 @@ from kbig.compression.structured.backbone import backbone_like
 from kbig.compression.structured.graph import graph_of
 from kbig.compression.structured.graph import nodes_of
 from kbig.compression.structured.narrow_encoder import narrowed
+from kbig.models.copies import carry_assets
 from kbig.models.copies import settle
+from kbig.models.copies import uncompiled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +45,12 @@ class Copy:
     Args:
         model: the new one.
         pairs: each weight of the other, and what it has become.
+        layers: likewise, each layer, those within layers too.
     """
 
     model: keras.Model
     pairs: tuple[tuple[keras.Variable, keras.Variable], ...]
+    layers: tuple[tuple[keras.Layer, keras.Layer], ...]
 
     def assign(
         self, value_of: Callable[[keras.Variable], np.ndarray] = np.asarray
@@ -59,6 +63,7 @@ class Copy:
         for old, new in self.pairs:
             new.assign(value_of(old))
             new.trainable = old.trainable
+        carry_assets(self.layers)
         settle(self.model)
 
 
@@ -75,12 +80,11 @@ def edited(model: keras.Model, edits: Edits) -> Copy:
     builder = _Builder(model, edits)
     with ObjectSharingScope():
         copied = builder.model(model)
-    pairs = [
-        pair
-        for old, new in builder.layers()
-        for pair in zip(old.weights, new.weights, strict=True)
-    ]
-    return Copy(copied, tuple(pairs))
+    pairs, layers = [], []
+    for old, new in builder.layers():
+        pairs += zip(old.weights, new.weights, strict=True)
+        layers += zip(old._flatten_layers(), new._flatten_layers())
+    return Copy(copied, tuple(pairs), tuple(layers))
 
 
 class _Builder:
@@ -90,7 +94,7 @@ class _Builder:
         self._originals = {id(x): x for x in leaves}
         self._copies: dict = {}
         # Serialized all at once, so that what two layers share stays shared.
-        with ObjectSharingScope():
+        with ObjectSharingScope(), uncompiled(model):
             configs = {id(x): serialized(x) for x in leaves}
         # Only now: a layer that turns up again is marked in its first config.
         self._configs = {
