@@ -57,16 +57,15 @@ class MaskedWeights:
         """Makes the masks part of training steps that are traced from now."""
         for variable, mask in zip(self._variables, self._masks):
             inner = variable.constraint
-            # One that a run left which was interrupted has no say any more.
-            if isinstance(inner, _Masked):
-                inner = inner.inner
             variable.constraint = _Masked(mask, inner, self._owner)
 
     def detach(self) -> None:
         """Gives the weights back the constraints that they had."""
         for variable in self._variables:
-            if isinstance(variable.constraint, _Masked):
-                variable.constraint = variable.constraint.inner
+            held = variable.constraint
+            # Another run may have taken over since.
+            if isinstance(held, _Masked) and held.owner() is self._owner():
+                variable.constraint = held.inner
 
     def mask(self, number: int) -> np.ndarray:
         """Of a kernel: bool, False where it is held at zero."""
@@ -113,6 +112,24 @@ class MaskedWeights:
             for held in (average, variable):
                 value = np.asarray(ops.convert_to_numpy(held))
                 held.assign(np.where(mask, value, 0).astype(value.dtype))
+
+
+def release_weights(
+    model: keras.Model, owner: keras.callbacks.Callback
+) -> None:
+    """Gives weights back the constraints that they had before another run.
+
+    Args:
+        model: that may hold what an interrupted run has left.
+        owner: the callback that begins. What callbacks of the same run hold
+            stays.
+    """
+    for variable in model.variables:
+        held = variable.constraint
+        if isinstance(held, _Masked) and not is_of_this_run(
+            held.owner(), owner
+        ):
+            variable.constraint = held.inner
 
 
 def finite(scores: np.ndarray, name: str) -> np.ndarray:

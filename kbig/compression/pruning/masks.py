@@ -78,6 +78,19 @@ def global_masks(scores: list[np.ndarray], sparsity: float) -> list[np.ndarray]:
     return [part.reshape(x.shape) for part, x in zip(parts, scores)]
 
 
+def is_sparse(value: np.ndarray) -> bool:
+    """Tells what has been pruned from a row of padding, or a start of zeros.
+
+    Args:
+        value: the numbers of a weight.
+
+    Returns:
+        Whether a tenth of them at least is zero, and not all of them.
+    """
+    zeros = np.count_nonzero(value == 0)
+    return value.size <= 10 * zeros < 10 * value.size
+
+
 def m_of_n_mask(
     scores: np.ndarray, zeros: int, size: int, run: int
 ) -> np.ndarray:

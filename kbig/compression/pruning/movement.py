@@ -63,9 +63,19 @@ class Movement:
             )
             for k in kernels
         ]
+        self._open = [np.ones(k.variable.shape, bool) for k in kernels]
         self._optimizer = None
         if state is not None:
             self._restore(state)
+
+    def close(self, masks: Mapping[int, np.ndarray]) -> None:
+        """Lets no weight return that was zero before the first run.
+
+        Args:
+            masks: by number of a kernel, bool, False where it was.
+        """
+        for number, mask in masks.items():
+            self._open[number] = mask
 
     def check_free(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Raises where another callback of this run reads the gradients.
@@ -73,7 +83,7 @@ class Movement:
         Raises:
             UsageError: one does.
         """
-        other = getattr(vars(optimizer).get("apply"), "movement", None)
+        other = _attached_to(optimizer)
         if other and is_of_this_run(other._owner(), self._owner()):
             raise UsageError(
                 "Gradients are read by one Pruner at a time. Received: two "
@@ -83,9 +93,6 @@ class Movement:
 
     def attach(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Has the optimizer hand over its gradients first."""
-        left = getattr(vars(optimizer).get("apply"), "movement", None)
-        if left is not None:  # By a run that was interrupted.
-            left.detach()
         apply = optimizer.apply
         places = {id(k.variable): n for n, k in enumerate(self._kernels)}
 
@@ -106,18 +113,23 @@ class Movement:
     def detach(self) -> None:
         """Gives the optimizer back its own method."""
         optimizer, self._optimizer = self._optimizer, None
-        held = vars(optimizer).get("apply") if optimizer is not None else None
-        if getattr(held, "movement", None) is self:
+        if optimizer is not None and _attached_to(optimizer) is self:
             del optimizer.apply
 
     def scores(self, number: int) -> np.ndarray:
         """What a kernel's weights have come to: float32 of its shape.
 
+        Returns:
+            Minus infinity for those that were zero before the first run.
+
         Raises:
             UsageError: one is not finite.
         """
-        scores = np.asarray(ops.convert_to_numpy(self._scores[number]))
-        return finite(scores, f"the gradient of {self._kernels[number].name}")
+        return np.where(self._open[number], self._learned(number), -np.inf)
+
+    def mask(self, number: int) -> np.ndarray:
+        """Of a kernel: bool, False where it was zero before the first run."""
+        return self._open[number]
 
     def exchange(self, number: int, weight: np.ndarray, mask: np.ndarray):
         """Puts what is removed aside, and takes back what returns.
@@ -140,7 +152,8 @@ class Movement:
         """Writes all that it knows into an .npz file."""
         arrays = {"steps": ops.convert_to_numpy(self._steps)}
         for number, removed in enumerate(self._removed):
-            arrays[f"scores_{number}"] = self.scores(number)
+            arrays[f"scores_{number}"] = self._learned(number)
+            arrays[f"open_{number}"] = self._open[number]
             for name, moments in self._moments().items():
                 value = ops.convert_to_numpy(moments[number])
                 arrays[f"{name}_{number}"] = value
@@ -152,7 +165,7 @@ class Movement:
     def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         for number, removed in enumerate(self._removed):
             expected = tuple(removed.shape)
-            found = np.shape(arrays.get(f"removed_{number}"))
+            found = np.shape(arrays.get(f"open_{number}"))
             if found != expected:
                 raise UsageError(
                     "The saved scores are of another model, or of other "
@@ -162,10 +175,15 @@ class Movement:
                 )
         for number, removed in enumerate(self._removed):
             self._scores[number].assign(arrays[f"scores_{number}"])
+            self._open[number] = arrays[f"open_{number}"]
             for name, moments in self._moments().items():
                 moments[number].assign(arrays[f"{name}_{number}"])
             removed.assign(arrays[f"removed_{number}"])
         self._steps.assign(arrays["steps"])
+
+    def _learned(self, number: int) -> np.ndarray:
+        scores = np.asarray(ops.convert_to_numpy(self._scores[number]))
+        return finite(scores, f"the gradient of {self._kernels[number].name}")
 
     def _moments(self) -> dict[str, list[keras.Variable]]:
         return {"means": self._means, "squares": self._squares}
@@ -184,6 +202,25 @@ class Movement:
             moved.append(variable / (1 - beta**self._steps))
         mean, square = moved
         self._scores[number].assign_sub(mean / (ops.sqrt(square) + _EPSILON))
+
+
+def release_gradients(
+    optimizer: keras.optimizers.Optimizer, owner: keras.callbacks.Callback
+) -> None:
+    """Gives an optimizer back its own method, which another run replaced.
+
+    Args:
+        optimizer: that may hold what an interrupted run has left.
+        owner: the callback that begins. What callbacks of the same run hold
+            stays.
+    """
+    left = _attached_to(optimizer)
+    if left is not None and not is_of_this_run(left._owner(), owner):
+        left.detach()
+
+
+def _attached_to(optimizer) -> Movement | None:
+    return getattr(vars(optimizer).get("apply"), "movement", None)
 
 
 def _own(

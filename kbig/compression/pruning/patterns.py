@@ -42,10 +42,18 @@ class ManyOfN:
     zeros: int
     size: int
 
-    speed = (
-        "Graphics cards from NVIDIA's Ampere on compute 2:4 faster, through "
-        "TensorRT; LiteRT, and TensorFlow by itself, do not."
-    )
+    @property
+    def speed(self) -> str:
+        """What the pattern does for speed."""
+        if (self.zeros, self.size) == (2, 4):
+            return (
+                "Graphics cards from NVIDIA's Ampere on compute 2:4 faster, "
+                "through TensorRT; LiteRT, and TensorFlow by itself, do not."
+            )
+        return (
+            "Graphics cards compute 2:4 faster, but no other pattern of this "
+            "kind; LiteRT and TensorFlow multiply by zeros as by other numbers."
+        )
 
     @property
     def sparsity(self) -> float:

@@ -100,6 +100,27 @@ class Request:
             found[number] = kernel.from_matrix(mask)
         return found
 
+    def missed(
+        self,
+        kernels: Sequence[targets.Kernel],
+        sparsities: Mapping[int, float],
+    ) -> list[str]:
+        """Which kernels hold numbers where there should be zeros.
+
+        Args:
+            kernels: all.
+            sparsities: by number of a kernel.
+
+        Returns:
+            Their names.
+        """
+        sizes = {
+            n: np.abs(np.asarray(kernels[n].variable, np.float32))
+            for n in sparsities
+        }
+        masks = self.masks(kernels, sizes, sparsities)
+        return [kernels[n].name for n in masks if sizes[n][~masks[n]].any()]
+
     def _sparsity_of(self, kernel) -> Sparsity:
         return next(
             sparsity

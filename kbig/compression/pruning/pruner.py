@@ -1,7 +1,6 @@
 """Pruning while a model is fitted, as a callback."""
 
 import os
-import warnings
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -14,10 +13,12 @@ from kbig.compression.pruning.movement import Movement
 from kbig.compression.pruning.plan import Sparsity
 from kbig.compression.pruning.plan import request
 from kbig.compression.pruning.report import PruningReport
-from kbig.compression.pruning.report import measured
 from kbig.compression.pruning.report import report_of
 from kbig.compression.pruning.standing import Run
 from kbig.compression.pruning.standing import standing
+from kbig.compression.pruning.standing import warn_of_end
+from kbig.compression.pruning.subject import clear
+from kbig.compression.pruning.subject import optimizer_of
 from kbig.errors import UsageError
 
 
@@ -37,7 +38,8 @@ class Pruner(keras.callbacks.Callback):
 
     Place it after callbacks that put weights back, such as `EarlyStopping`
     with `restore_best_weights`: the best of all epochs may be one from before
-    anything was removed, and this warns of it.
+    anything was removed, and this warns of it. What is put back after it, only
+    the report can tell.
 
     Args:
         sparsity: the share of each kernel to remove, in [0, 1), spread over
@@ -104,7 +106,8 @@ class Pruner(keras.callbacks.Callback):
         """Looks at the weights as they are now.
 
         Returns:
-            By weight: shape, pattern, target, sparsity, and bytes.
+            By weight: shape, pattern, target, sparsity, and bytes; and which
+            are below their target, whatever came after the Pruner.
 
         Raises:
             UsageError: `fit` has not begun yet.
@@ -115,16 +118,9 @@ class Pruner(keras.callbacks.Callback):
         ```
         """
         self._check_has_begun("A report")
-        rows = [
-            measured(
-                kernel.name,
-                ops.convert_to_numpy(kernel.variable),
-                str(self._request.pattern),
-                self._targets[number],
-            )
-            for number, kernel in enumerate(self._kernels)
-        ]
-        return report_of(rows, self._left_alone, self._request.pattern.speed)
+        return report_of(
+            self._request, self._kernels, self._targets, self._left_alone
+        )
 
     def save_state(self, path: str | os.PathLike) -> None:
         """Writes what movement pruning must know to go on in another process.
@@ -200,21 +196,12 @@ class Pruner(keras.callbacks.Callback):
             return
         self._weights.hold(self.model.optimizer)
         self.detach()
-        if self._due:
-            warnings.warn(
-                f"Training stopped at step {self._step()}, before the last "
-                f"weights were to be removed at step {self._due[-1][0]}. The "
-                "report says what sparsity was reached.",
-                stacklevel=2,
-            )
         numbers = range(len(self._kernels))
-        if not all(self._weights.is_held(number) for number in numbers):
-            warnings.warn(
-                "A callback has put back weights that were removed, such as "
-                "`EarlyStopping` with `restore_best_weights`. The report says "
-                "what sparsity is left.",
-                stacklevel=2,
-            )
+        warn_of_end(
+            self._step(),
+            self._due[-1][0] if self._due else None,
+            all(self._weights.is_held(number) for number in numbers),
+        )
 
     def detach(self) -> None:
         """Lets go of a model, whose zeros then are weights like others.
@@ -240,8 +227,8 @@ class Pruner(keras.callbacks.Callback):
 
     def _begin(self, epoch: int) -> None:
         """Checks everything, then makes the masks part of the step."""
+        optimizer = optimizer_of(self.model)
         kernels, sparsities, left_alone = self._request.choose(self.model)
-        optimizer = _inner(self.model.optimizer)
         run = Run.of(self.params, epoch, optimizer)
         with self.model.distribute_strategy.scope():
             weights = MaskedWeights(kernels, self)
@@ -254,10 +241,12 @@ class Pruner(keras.callbacks.Callback):
         stand = standing(self._request, kernels, sparsities, magnitudes, run)
         if movement is not None and self._loaded is None:
             stand.check_is_new(run)
+            movement.close(stand.masks)
         self._kernels, self._left_alone = kernels, left_alone
         self._weights, self._movement = weights, movement
         self._due, self._targets = stand.due, stand.targets
         self._loaded = None
+        clear(self.model, self)
         for number, mask in stand.masks.items():
             weights.assign(number, mask, weights.value(number))
         weights.attach()
@@ -282,6 +271,7 @@ class Pruner(keras.callbacks.Callback):
             if self._movement is None:
                 mask &= self._weights.mask(number)
             else:
+                mask &= self._movement.mask(number)
                 value = self._movement.exchange(number, value, mask)
             self._weights.assign(number, mask, value)
 
@@ -300,8 +290,3 @@ class Pruner(keras.callbacks.Callback):
                 "that no `fit` has called. Pass it to `fit` as a callback "
                 "first."
             )
-
-
-def _inner(optimizer):
-    """The optimizer that takes the steps, behind the scaling of the loss."""
-    return getattr(optimizer, "inner_optimizer", optimizer)

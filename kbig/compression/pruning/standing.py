@@ -1,6 +1,7 @@
-"""Where a run stands as it begins: what was removed, and what is still due."""
+"""Where a run stands: what was removed before it, and what is still due."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -96,6 +97,16 @@ class Standing:
                 f"{run.start} of the optimizer. Call `load_state` with what "
                 "`save_state` wrote, or compile the model anew."
             )
+        # A dense model that was trained before looks the same.
+        if run.epoch == 0 and 0 < run.start < run.steps // run.batches:
+            warnings.warn(
+                "Movement pruning begins with new scores, at step "
+                f"{run.start} of the optimizer. If this run goes on with one "
+                "that was interrupted within its first epoch, the scores of "
+                "that are lost: call `load_state` with what `save_state` "
+                "wrote. Otherwise compile the model anew, and nothing is said.",
+                stacklevel=2,
+            )
 
 
 def standing(
@@ -136,6 +147,31 @@ def standing(
         {**masks, **(removed or {})},
         bool(removed),
     )
+
+
+def warn_of_end(step: int, due: int | None, is_held: bool) -> None:
+    """Says what is not as it should be when a run ends.
+
+    Args:
+        step: of the optimizer.
+        due: step at which the last weights were to be removed; None if they
+            were.
+        is_held: whether all that was removed is zero.
+    """
+    if due is not None:
+        warnings.warn(
+            f"Training stopped at step {step}, before the last weights were "
+            f"to be removed at step {due}. The report says what sparsity was "
+            "reached.",
+            stacklevel=3,
+        )
+    if not is_held:
+        warnings.warn(
+            "A callback has put back weights that were removed, such as "
+            "`EarlyStopping` with `restore_best_weights`. The report says "
+            "what sparsity is left.",
+            stacklevel=3,
+        )
 
 
 def _merged(due, end: int, zero: bool = False) -> dict[int, float]:

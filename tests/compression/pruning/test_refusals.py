@@ -70,18 +70,25 @@ def test_a_kernel_that_cannot_hold_the_pattern():
         "6 x 16",
         "32x1",
     )
+
+
+def test_no_kernel_can_hold_the_pattern():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     compiled(model)
+    before = model.get_weights()
+    pruner = Pruner(pattern="2:4")
     check_usage_error(
         lambda: model.fit(
-            INPUTS[:, :2],
-            TARGETS,
-            verbose=0,
-            callbacks=[Pruner(pattern="2:4")],
+            INPUTS[:, :2], TARGETS, verbose=0, callbacks=[pruner]
         ),
         "2:4",
         "2 inputs",
     )
+    for weight, old in zip(model.weights, before):
+        np.testing.assert_array_equal(weight.numpy(), old)
+        assert weight.constraint is None
+    model.fit(INPUTS[:, :2], TARGETS, verbose=0)
+    assert (model.get_weights()[0] != 0).all()
 
 
 def test_a_schedule_that_ends_after_the_run():
@@ -103,6 +110,26 @@ def test_nothing_to_prune():
     model = mlp()
     model.trainable = False
     check_refused(compiled(model), Pruner(0.5), "first/kernel: is not trained")
+
+
+def test_a_model_with_optimizers_of_its_own():
+    class Two(keras.Sequential):
+        """Like a GAN: what `compile` sets is not what trains it."""
+
+        def train_step(self, data):
+            return {}
+
+    model = Two(mlp().layers)
+    model.compile("adam", "mse")
+    model.optimizer = None
+    check_refused(model, Pruner(0.5), "optimizer=None", "Compile it")
+
+
+def test_a_model_that_is_not_built():
+    model = keras.Sequential([keras.layers.Dense(2)])
+    compiled(model)
+    check_usage_error(lambda: fit(model, Pruner(0.5)), "must be built", "Input")
+    assert not model.built
 
 
 def test_a_run_of_unknown_length():

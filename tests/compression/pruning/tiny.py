@@ -45,3 +45,20 @@ def expected_zeros(variable, sparsity):
 def check_sparse(kernels, sparsity):
     for kernel in kernels:
         assert zeros(kernel) == expected_zeros(kernel, sparsity), kernel.path
+
+
+def half_zero(variable):
+    """Half of its numbers are zero now, here and there."""
+    value = np.array(variable.numpy())
+    order = np.random.default_rng(0).permutation(value.size)
+    value.reshape(-1)[order[::2]] = 0
+    variable.assign(value)
+    return variable
+
+
+class Kill(keras.callbacks.Callback):
+    """An error in the tenth step of an epoch."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 9:
+            raise InterruptedError
