@@ -236,3 +236,12 @@ _KINDS = {
     "keras.ReversibleEmbedding": _REVERSIBLE,
     "keras_hub.ReversibleEmbedding": _REVERSIBLE,
 }
+
+
+def is_reversible(layer) -> bool:
+    """Tells embeddings that also project back, as BERT's of tokens.
+
+    Args:
+        layer: any layer.
+    """
+    return kind_of(layer) is _REVERSIBLE

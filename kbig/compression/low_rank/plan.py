@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from kbig.compression.low_rank.choice import chosen_ranks
+from kbig.compression.low_rank.notes import notes_of
 from kbig.compression.low_rank.options import check_criterion
 from kbig.compression.low_rank.options import check_model
 from kbig.compression.low_rank.options import criterion_text
@@ -52,6 +53,7 @@ class FactorizationPlan(Report):
         layers: every layer that holds a matrix, in the order of the model.
         parameters_before: numbers in all weights of the model.
         parameters_after: numbers in all weights of the smaller model.
+        notes: what it needs to be loaded, and what it loses.
     """
 
     model: keras.Model
@@ -59,6 +61,7 @@ class FactorizationPlan(Report):
     layers: tuple[LayerRank, ...]
     parameters_before: int
     parameters_after: int
+    notes: tuple[str, ...] = ()
 
     @property
     def ranks(self) -> dict[str, int]:
@@ -105,6 +108,7 @@ class FactorizationPlan(Report):
                 "",
             )
         )
+        left = f"{share * 100:.1f} % of the parameters are left."
         return [
             Table(
                 f"Low rank by {self.criterion}",
@@ -118,7 +122,7 @@ class FactorizationPlan(Report):
                     "kept whole",
                 ),
                 rows,
-                f"{share * 100:.1f} % of the parameters are left.",
+                " ".join((left, *self.notes)),
             )
         ]
 
@@ -129,6 +133,7 @@ class FactorizationPlan(Report):
             "layers": [dataclasses.asdict(layer) for layer in self.layers],
             "parameters_before": self.parameters_before,
             "parameters_after": self.parameters_after,
+            "notes": list(self.notes),
         }
 
 
@@ -214,6 +219,10 @@ def plan_factorization(
         layers=ranks,
         parameters_before=before,
         parameters_after=before - sum(choice.saved for choice in choices),
+        notes=notes_of(
+            model,
+            [x for x, y in zip(found, choices) if y.rank is not None],
+        ),
     )
 
 

@@ -54,17 +54,10 @@ def backbone_like(model, edits) -> keras_hub.models.BertBackbone | None:
         BertBackbone, or what is left of it is none: its blocks differ, have
         lost heads, or anything else changes.
     """
-    if type(model) is not keras_hub.models.BertBackbone:
+    if not stays_backbone(model, edits):
         return None
-    blocks = [x for x in encoders_of(model) if id(x) not in edits.dropped]
-    sizes = [_sizes(x, edits) for x in blocks]
-    changed = {id(x) for x in model.layers} & set(edits.sizes)
-    others = changed - {id(x) for x in blocks}
+    blocks = _blocks(model, edits)
     first = blocks[0]
-    name = getattr(first.activation, "__name__", "")
-    is_one = all(x == sizes[0] for x in sizes) and not others
-    if not is_one or sizes[0][1] != model.num_heads or name not in ACTIVATIONS:
-        return None
     return backbone_of(
         activation=activation_of(first),
         layer_norm_epsilon=first.layer_norm_epsilon,
@@ -73,12 +66,35 @@ def backbone_like(model, edits) -> keras_hub.models.BertBackbone | None:
         num_layers=len(blocks),
         num_heads=model.num_heads,
         hidden_dim=model.hidden_dim,
-        intermediate_dim=sizes[0][0],
+        intermediate_dim=_sizes(first, edits)[0],
         dropout=model.dropout,
         max_sequence_length=model.max_sequence_length,
         num_segments=model.num_segments,
         dtype=model.token_embedding.dtype_policy,
     )
+
+
+def stays_backbone(model, edits) -> bool:
+    """Tells whether what is left of a model is a BertBackbone.
+
+    Args:
+        model: any model.
+        edits: the `Edits` that its copy is to have.
+    """
+    if type(model) is not keras_hub.models.BertBackbone:
+        return False
+    blocks = _blocks(model, edits)
+    sizes = [_sizes(x, edits) for x in blocks]
+    changed = {id(x) for x in model.layers} & set(edits.sizes)
+    others = changed - {id(x) for x in blocks}
+    name = getattr(blocks[0].activation, "__name__", "")
+    is_one = all(x == sizes[0] for x in sizes) and not others
+    has_all_heads = sizes[0][1] == model.num_heads
+    return is_one and has_all_heads and name in ACTIVATIONS
+
+
+def _blocks(model, edits) -> list[keras.Layer]:
+    return [x for x in encoders_of(model) if id(x) not in edits.dropped]
 
 
 def _sizes(encoder, edits) -> tuple[int, int]:

@@ -109,9 +109,7 @@ def narrowed(config: dict, layer, sizes: Mapping[tuple, int]) -> dict:
     Returns:
         `config` as it is, unless it is a TransformerEncoder that loses heads.
     """
-    is_stock = type(layer) is keras_hub.layers.TransformerEncoder
-    heads = sizes.get(("num_heads",))
-    if not is_stock or heads in (None, layer.num_heads):
+    if not loses_heads(layer, sizes):
         return config
     head_dim = layer._self_attention_layer._key_dim
     return {
@@ -121,3 +119,15 @@ def narrowed(config: dict, layer, sizes: Mapping[tuple, int]) -> dict:
         "registered_name": keras.saving.get_registered_name(NarrowEncoder),
         "config": {**config["config"], "head_dim": head_dim},
     }
+
+
+def loses_heads(layer, sizes: Mapping[tuple, int]) -> bool:
+    """Tells blocks that become a NarrowEncoder.
+
+    Args:
+        layer: any layer.
+        sizes: what will be set in its configuration.
+    """
+    is_stock = type(layer) is keras_hub.layers.TransformerEncoder
+    heads = sizes.get(("num_heads",))
+    return is_stock and heads not in (None, layer.num_heads)

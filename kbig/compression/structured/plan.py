@@ -89,6 +89,8 @@ class ShrinkPlan(Report):
             model; empty if all do.
         groups: what can be shrunk.
         kept_whole: what cannot, and why.
+        notes: what the smaller model needs to be loaded, and what it is no
+            more.
     """
 
     importance: str
@@ -99,6 +101,7 @@ class ShrinkPlan(Report):
     encoder_layers: tuple[str, ...]
     groups: tuple[ShrunkGroup, ...]
     kept_whole: tuple[KeptWhole, ...]
+    notes: tuple[str, ...]
     _surgery: Surgery = dataclasses.field(repr=False, compare=False)
 
     def apply(self) -> keras.Model:
@@ -150,5 +153,6 @@ class ShrinkPlan(Report):
         note = f"importance: {self.importance}"
         if self.encoder_layers:
             note += f"; encoder layers: {', '.join(self.encoder_layers)}"
+        note = " ".join((f"{note}.", *self.notes)) if self.notes else note
         columns = ("of the model", "before", "after", "left")
         return Table("Shrink plan", columns, rows, note)

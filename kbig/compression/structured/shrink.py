@@ -15,6 +15,7 @@ from kbig.compression.structured.depth import without_layers
 from kbig.compression.structured.importance import check_importance
 from kbig.compression.structured.ledger import FLOPS
 from kbig.compression.structured.ledger import PARAMETERS
+from kbig.compression.structured.notes import notes_of
 from kbig.compression.structured.plan import ShrinkPlan
 from kbig.compression.structured.rebuild import Copy
 from kbig.compression.structured.rebuild import edited
@@ -115,6 +116,7 @@ def plan_shrink(
     scores = subject.scores(importance, batches, loss, groups)
     removed = amount.removed(original, subject, groups, scores)
     before, after = original.ledger(), subject.ledger(removed)
+    surgery = subject.surgery(model, cut, removed)
     return ShrinkPlan(
         importance if isinstance(importance, str) else "given",
         before.total(PARAMETERS),
@@ -124,7 +126,8 @@ def plan_shrink(
         encoders,
         tuple(subject.shrunk(x, removed) for x in groups),
         kept_whole,
-        subject.surgery(model, cut, removed),
+        notes_of(surgery),
+        surgery,
     )
 
 
