@@ -16,8 +16,9 @@ pruning does, and pruned meanwhile by magnitude and by movement. Without
 --start the run's own weights are trained on. The control is trained just as
 long.
 
-cost: what a step of fit takes with and without a Pruner, updates of the masks
-included, in turns.
+cost: what a step of fit takes without a Pruner and with one, by magnitude and
+by movement, updates of the masks included; in turns, each side first as often
+as another. Ratios are of the same round, and have a mean and a spread.
 
 Every result is printed and written to --out as soon as it is there.
 """
@@ -45,28 +46,54 @@ HERE = pathlib.Path(__file__).parent
 # Of a run that is timed.
 EPOCHS = 10
 METHODS = ("control", "magnitude", "movement")
+# Of what is timed.
+SIDES = ("plain", "magnitude", "movement")
 
 
 def main():
     options = parsed_options()
     measure = {"images": images, "texts": texts, "cost": cost}[options.what]
-    show(f"Pruning: {options.what}", measure, options)
+    rivals = without_first_word if options.what == "images" else str
+    show(f"Pruning: {options.what}", measure, options, rivals)
 
 
-def show(title, measure, options):
-    """Writes every result as it comes, and a table of them at the end."""
-    results = {"options": {k: str(v) for k, v in vars(options).items()}}
+def without_first_word(side):
+    """The same for "kbig 95%" and "TFMOT 95%"."""
+    return side.partition(" ")[2]
+
+
+def show(title, measure, options, rivals=str):
+    """Writes every result as it comes, and a table of them at the end.
+
+    Sides for which `rivals` gives the same are compared: what is averaged are
+    the seeds that all of them have.
+    """
+    results = {}
+    told = {"options": {k: str(v) for k, v in vars(options).items()}}
     for side, seed, number in measure(options):
-        results.setdefault(side, []).append(number)
+        results.setdefault(side, []).append((seed, number))
         print(f"{side}, {seed}: {number:.5f}", flush=True)
-        options.out.write_text(json.dumps(results, indent=2))
-    results.pop("options")
+        options.out.write_text(json.dumps(told | results, indent=2))
     rows = [
         (side, np.mean(each), np.std(each, ddof=len(each) > 1), len(each))
-        for side, each in results.items()
+        for side, each in paired(results, rivals).items()
     ]
     columns = ("side", "mean", "standard deviation", "seeds")
     kbig.reporting.show(kbig.reporting.Table(title, columns, rows))
+
+
+def paired(results, rivals):
+    """Of every side the numbers of seeds that its rivals have, too."""
+    common = {}
+    for side, each in results.items():
+        seeds = {seed for seed, _ in each}
+        name = rivals(side)
+        common[name] = common.get(name, seeds) & seeds
+    return {
+        side: [number for seed, number in each if seed in common[rivals(side)]]
+        for side, each in results.items()
+        if common[rivals(side)]
+    }
 
 
 def parsed_options():
@@ -318,20 +345,28 @@ def cost(options):
         )
         rows = len(keras.tree.flatten(x)[0])
         y = generator.integers(0, 10, rows)
-        found = {"plain": [], "pruned": []}
-        for number in range(-1, 2 * options.seeds):
-            side = ("plain", "pruned")[number % 2]
-            seconds = timed(model, x, y, batch_size, side == "pruned")
-            if number >= 0:
-                found[side].append(seconds)
-                yield f"{name}, {side}, seconds of a step", number, seconds
-        medians = {k: statistics.median(v) for k, v in found.items()}
-        for side, seconds in medians.items():
-            yield f"{name}, {side}, median of these", 0, seconds
-        yield f"{name}, ratio", 0, medians["pruned"] / medians["plain"]
+        found = {side: [] for side in SIDES}
+        for number in range(-1, options.seeds):
+            for side in turn(number):
+                seconds = timed(model, x, y, batch_size, side)
+                if number >= 0:  # The first round makes the machine warm.
+                    found[side].append(seconds)
+                    yield f"{side}, {name}, seconds", number, seconds
+        for side in SIDES[1:]:
+            ratios = np.divide(found[side], found["plain"])
+            for number, ratio in enumerate(ratios):
+                yield f"{side}, {name}, to plain", number, ratio
+            median = statistics.median(ratios)
+            yield f"{side}, {name}, to plain, median", 0, median
 
 
-def timed(model, x, y, batch_size, is_pruned):
+def turn(number):
+    """The sides in the order of a round: each is the first in its turn."""
+    first = number % len(SIDES)
+    return SIDES[first:] + SIDES[:first]
+
+
+def timed(model, x, y, batch_size, side):
     """Seconds of a step, the mean over all epochs but the first.
 
     The first epoch has Keras's own traces. The masks are updated from the
@@ -345,7 +380,9 @@ def timed(model, x, y, batch_size, is_pruned):
     schedule = PolynomialSparsity(
         0.8, first + 2 * steps, first + 7 * steps, usual.frequency
     )
-    callbacks = [kbig.compression.Pruner(schedule)] if is_pruned else []
+    callbacks = []
+    if side != "plain":
+        callbacks = [kbig.compression.Pruner(schedule, method=side)]
     model.train_function = None
     return step_seconds(model, x, y, batch_size, EPOCHS, callbacks)
 
