@@ -165,6 +165,23 @@ def test_one_recipe_after_the_other(folder, tmp_path, capsys):
     assert config | {"dry_run": False} == recorded
 
 
+def test_zeros_of_a_pruned_run(folder, tmp_path, capsys):
+    """Shrinking keeps what is left of them; a product of two has none."""
+    pruned, small = tmp_path / "pruned", tmp_path / "small"
+    fast = ("--epochs", 1, "--no-control")
+    assert recipe("prune", folder, pruned, "--sparsity", 0.75, *fast) == 0
+    again = ("--from", pruned, *fast)
+    half = ("--keep", 0.5, "--multiple", 1)
+    assert recipe("shrink", folder, small, *again, *half) == 0
+    first, _ = kernels(Run.open(small).load_model())
+    assert first.shape[1] == 6
+    assert 0.4 < np.mean(first == 0) < 1
+    capsys.readouterr()
+    arguments = ("--rank", 1, "--dry-run", *again)
+    assert recipe("factorize", folder, tmp_path / "thin", *arguments) == 0
+    assert "those of hidden_0, logits are lost" in capsys.readouterr().out
+
+
 def test_the_control_is_trained_as_what_is_compressed(folder, tmp_path):
     def untouched(material):
         nothing = types.SimpleNamespace(tables=list)

@@ -64,10 +64,11 @@ class Pruner(keras.callbacks.Callback):
 
     Raises:
         UsageError: an argument is out of its range; in `fit`, before the
-            first step and with the model as it was: the model is not built,
-            a pattern matches nothing, a kernel cannot hold the pattern, a
-            schedule ends after the run or ended before it, another Pruner
-            prunes the same weights, or a weight is not finite.
+            first step and with the model as it was: the model is not built
+            (`fit` builds it only later) or has no optimizer, a pattern
+            matches nothing, a kernel cannot hold the pattern, a schedule ends
+            after the run or ended before it, another Pruner prunes the same
+            weights, or a weight is not finite.
 
     Example:
     ```python

@@ -158,7 +158,13 @@ def warn_of_end(step: int, due: int | None, is_held: bool) -> None:
             were.
         is_held: whether all that was removed is zero.
     """
-    if due is not None:
+    if due is not None and step == 0:
+        warnings.warn(
+            "Nothing was removed: the optimizer of the model took no step. "
+            "Compile it with the one that trains the weights to prune.",
+            stacklevel=3,
+        )
+    elif due is not None:
         warnings.warn(
             f"Training stopped at step {step}, before the last weights were "
             f"to be removed at step {due}. The report says what sparsity was "

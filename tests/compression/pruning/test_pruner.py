@@ -17,8 +17,6 @@ from tests.compression.pruning.tiny import fit
 from tests.compression.pruning.tiny import mlp
 from tests.compression.pruning.tiny import zeros
 
-SIZE = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2}
-
 
 def kernels(model):
     return [layer.kernel for layer in model.layers if hasattr(layer, "kernel")]
@@ -155,41 +153,6 @@ def test_cells_of_recurrent_layers(cell):
     found = [w for w in model.weights if "kernel" in w.name]
     assert len(found) == 3
     check_sparse(found, 0.7)
-
-
-@pytest.mark.parametrize(
-    "is_merged", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
-def test_layers_within_layers_of_a_bert(is_merged):
-    model = kbig.models.bert_classifier(kbig.models.bert(SIZE, 30), 2)
-    ids = np.random.default_rng(0).integers(5, 30, (32, 6))
-    x = {
-        "token_ids": ids,
-        "segment_ids": np.zeros_like(ids),
-        "padding_mask": np.ones_like(ids),
-    }
-    y = (ids[:, 0] > 15).astype(int)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    if is_merged:
-        tuning = kbig.tuning.prepare(model, "lora")
-        tuning.model.compile("adam", loss)
-        tuning.model.fit(x, y, batch_size=8, verbose=0)
-        model = kbig.tuning.merged(tuning.model)
-    model.compile("adam", loss)
-    pruner = Pruner(0.8)
-    model.fit(x, y, batch_size=8, epochs=2, verbose=0, callbacks=[pruner])
-    encoders = [x for x in model.layers if x.name.startswith("transformer")]
-    found = [
-        weight
-        for encoder in encoders
-        for weight in encoder.weights
-        if weight.name == "kernel"
-    ]
-    assert len(found) == 12
-    check_sparse(found, 0.8)
-    embeddings = [w for w in model.weights if w.name == "embeddings"]
-    assert embeddings
-    assert all(zeros(w) == 0 for w in embeddings)
 
 
 @pytest.mark.parametrize("pattern", ["2:4", "1:4", (4, 2), "2x8"])

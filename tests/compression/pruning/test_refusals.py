@@ -112,17 +112,22 @@ def test_nothing_to_prune():
     check_refused(compiled(model), Pruner(0.5), "first/kernel: is not trained")
 
 
-def test_a_model_with_optimizers_of_its_own():
+def test_a_model_without_an_optimizer():
+    model = compiled(mlp())
+    model.optimizer = None
+    check_refused(model, Pruner(0.5), "optimizer=None", "Compile it")
+
+
+def test_a_model_that_another_optimizer_trains():
     class Two(keras.Sequential):
         """Like a GAN: what `compile` sets is not what trains it."""
 
         def train_step(self, data):
-            return {}
+            return {"loss": keras.ops.zeros(())}
 
-    model = Two(mlp().layers)
-    model.compile("adam", "mse")
-    model.optimizer = None
-    check_refused(model, Pruner(0.5), "optimizer=None", "Compile it")
+    model = Two([keras.Input((6,)), *mlp().layers])
+    with pytest.warns(UserWarning, match="took no step"):
+        fit(compiled(model), Pruner(0.5), epochs=1)
 
 
 def test_a_model_that_is_not_built():
