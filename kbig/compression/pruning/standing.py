@@ -15,6 +15,9 @@ from kbig.compression.pruning.schedules import run_of
 from kbig.compression.pruning.targets import Kernel
 from kbig.errors import UsageError
 
+# The paper's runs have tens of thousands; 750 are far too few (README).
+ENOUGH_STEPS = 5_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -107,6 +110,18 @@ class Standing:
                 "wrote. Otherwise compile the model anew, and nothing is said.",
                 stacklevel=2,
             )
+        _warn_of_few(run.epochs * run.steps // run.batches)
+
+
+def _warn_of_few(steps: int) -> None:
+    if steps < ENOUGH_STEPS:
+        warnings.warn(
+            "Movement pruning takes thousands of steps. Received: a run of "
+            f"{steps}, in which scores are mostly noise that the inputs of a "
+            "unit share, and removing at random may do better. Train for "
+            f'{ENOUGH_STEPS:,} or more, or take method="magnitude".',
+            stacklevel=3,
+        )
 
 
 def standing(

@@ -1,10 +1,13 @@
 """Runs that go on, or seem to: what was there before decides."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 
 from kbig.compression import Pruner
+from kbig.compression.pruning import standing
 from kbig.compression.pruning.schedules import PolynomialSparsity
 from tests.compression.pruning.test_resumed import Stop
 from tests.compression.pruning.test_resumed import assert_same
@@ -40,6 +43,15 @@ def test_a_dense_model_that_was_trained_before(before, method):
     with told if is_told else _nothing():
         fit(model, Pruner(0.7, method=method), epochs=1)
     check_sparse(kernels(model), 0.7)
+
+
+def test_movement_in_few_steps_is_warned_of(monkeypatch):
+    with pytest.warns(UserWarning, match=f"a run of {2 * STEPS}, in which"):
+        fit(start(), Pruner(0.7, method="movement"))
+    monkeypatch.setattr(standing, "ENOUGH_STEPS", 2 * STEPS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(start(), Pruner(0.7, method="movement"))
 
 
 def test_a_dense_model_in_later_epochs():
