@@ -50,7 +50,7 @@ def test_movement_in_few_steps_is_warned_of(monkeypatch):
         fit(start(), Pruner(0.7, method="movement"))
     monkeypatch.setattr(standing, "ENOUGH_STEPS", 2 * STEPS)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", "Movement pruning takes")
         fit(start(), Pruner(0.7, method="movement"))
 
 
