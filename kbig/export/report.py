@@ -6,6 +6,8 @@ import pathlib
 from kbig.export.integer_report import IntegerReport
 from kbig.export.kinds import short_name
 from kbig.export.latencies import LatenciesReport
+from kbig.export.xnnpack import Delegation
+from kbig.export.xnnpack import delegation_tables
 from kbig.reporting import Bytes
 from kbig.reporting import Percent
 from kbig.reporting import Ratio
@@ -57,6 +59,7 @@ class ArtefactReport(Report):
         faults: one sentence for each gate that did not hold.
         integers: of `kbig.export.litert` in mode `int8`: what it computes,
             and how far each layer is off.
+        xnnpack: of a .tflite file, what XNNPACK takes over, and what not.
     """
 
     path: str
@@ -75,6 +78,7 @@ class ArtefactReport(Report):
     latency_ratio: float
     faults: tuple[str, ...]
     integers: IntegerReport | None = None
+    xnnpack: Delegation | None = None
 
     @property
     def passed(self) -> bool:
@@ -87,8 +91,9 @@ class ArtefactReport(Report):
         return short_name(pathlib.Path(self.path), self.format)
 
     def tables(self) -> list[Table]:
-        """One row; of int8 files what is in them, too."""
+        """One row; of .tflite files what is in them, too."""
         found = [Table("Artefact", _COLUMNS, [_row(self, float)])]
+        found += delegation_tables({self.name: self.xnnpack})
         return found + (self.integers.tables() if self.integers else [])
 
 
@@ -143,7 +148,7 @@ class VerifyReport(Report):
         return dataclasses.replace(self, artefacts=renamed, notes=notes)
 
     def tables(self) -> list[Table]:
-        """One table: the Keras model, then a row an artefact."""
+        """The Keras model, then a row an artefact; of some files more."""
         kind = Percent if self.metric_name == "accuracy" else float
         keras = {
             "artefact": "Keras model",
@@ -165,6 +170,7 @@ class VerifyReport(Report):
         )
         notes = " ".join((note, *self.notes))
         found = [Table("Artefacts", columns, rows, notes)]
+        found += delegation_tables({x.name: x.xnnpack for x in self.artefacts})
         return found + (self.latencies.tables() if self.latencies else [])
 
 

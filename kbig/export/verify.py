@@ -39,6 +39,7 @@ from kbig.export.served_checks import with_examples
 from kbig.export.signatures import check_class_names
 from kbig.export.signatures import output_names
 from kbig.export.twin import float32_twin
+from kbig.export.xnnpack import delegation
 
 
 def verify(
@@ -203,6 +204,7 @@ def _artefact_report(
         metric=reached,
         latency_seconds=seconds,
         latency_ratio=seconds / keras_seconds,
+        xnnpack=delegation(process.path),
         faults=(
             *gates.difference_faults(difference, tolerance),
             *gates.agreement_faults(agreed, decisions, gate),

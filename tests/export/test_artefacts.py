@@ -13,8 +13,10 @@ import tensorflow as tf
 from kbig import data
 from kbig import export
 from kbig import models
+from kbig import sections
 from kbig.errors import GateError
 from kbig.errors import UsageError
+from kbig.reporting.page import page
 from tests import text_models
 from tests.text_models import CLASSES
 from tests.text_models import LENGTH
@@ -70,7 +72,37 @@ def test_the_report_has_what_was_measured(exported):
     assert report.metric_name == "accuracy"
     assert saved.top1_agreement == 1.0
     assert all(a.latency_ratio > 0 for a in report.artefacts)
+    assert saved.xnnpack is None
     json.dumps(report.to_dict())
+
+
+def test_the_report_says_what_xnnpack_leaves(exported, tmp_path):
+    directory, report = exported
+    for artefact in report.artefacts[1:]:
+        shown = export.inspect(artefact.path).operations
+        left = [x for x in shown if not x.xnnpack]
+        found = artefact.xnnpack
+        assert found.operations == sum(x.count for x in shown)
+        assert sum(found.left.values()) == sum(x.count for x in left)
+        assert found.taken + sum(found.left.values()) == found.operations
+        # Tokens are looked up; products of weights are all XNNPACK's.
+        assert "GATHER" in found.left and "FULLY_CONNECTED" not in found.left
+    (table,) = (x for x in report.tables() if x.title == "XNNPACK")
+    assert [row[0] for row in table.rows] == [
+        "topics-float16.tflite",
+        "topics-dynamic.tflite",
+    ]
+    assert "GATHER" in page("Run", [sections.artefacts(report)])
+    stored = json.loads(report.save(tmp_path / "r.json").read_text())
+    assert stored["artefacts"][1]["xnnpack"]["left"] == dict(found.left)
+
+
+def test_all_of_a_small_network_is_taken_by_xnnpack(tmp_path):
+    model = models.mlp((4,), 3, (8,))
+    report = export.litert(model, tmp_path / "m.tflite")
+    assert (report.xnnpack.operations, report.xnnpack.taken) == (2, 2)
+    table = report.tables()[1]
+    assert table.rows == (("m.tflite", 2, 1.0, ""),)
 
 
 def test_strings_go_in_and_named_classes_come_out(exported, text_model):
