@@ -2,6 +2,7 @@
 
 import pathlib
 
+from kbig.compression.quantization.model import is_quantized
 from kbig.data.core_tokens import CoreTokens
 from kbig.errors import GateError
 from kbig.errors import UsageError
@@ -25,6 +26,21 @@ from kbig.writing import write_error
 
 # Whose ops the tokenizer inside a SavedModel has.
 TOKENIZER_OPS = {"text": lambda tokenizer: tokenizer, "core": CoreTokens}
+# What to do when a file is too far from its model, by what it is made of.
+_ROUNDED = (
+    "Rounded without training it is too far from the model. Train for int8 "
+    "(`kbig.compression.quantize_aware`), or take mode dynamic."
+)
+_TRAINED = (
+    "Train the quantized model on, or leave layers in float with skip=[...] of "
+    "`kbig.compression.quantize_aware`."
+)
+_REMEDIES = {
+    "float16": "Take mode float32.",
+    "int8": "Take mode float32.",
+    "integers": _ROUNDED,
+    "int16": _ROUNDED,
+}
 
 
 def publish_proved(
@@ -109,7 +125,7 @@ def _verified(
         task=job.task,
         latencies=latencies,
     )
-    _require_passed(report)
+    _require_passed(report, is_quantized(job.model))
     return report
 
 
@@ -174,11 +190,17 @@ def _check_ops(tokenizer_ops, tokenizer) -> None:
         )
 
 
-def _require_passed(report: VerifyReport) -> None:
-    faults = [
-        f"{artefact.name}: {'; '.join(artefact.faults)}"
-        for artefact in report.artefacts
-        if not artefact.passed
-    ]
-    if faults:
-        raise GateError(f"Nothing was written. {' / '.join(faults)}.", report)
+def _require_passed(report: VerifyReport, trained: bool) -> None:
+    failed = [artefact for artefact in report.artefacts if not artefact.passed]
+    if not failed:
+        return
+    faults = [f"{x.name}: {'; '.join(x.faults)}" for x in failed]
+    remedies = dict.fromkeys(_remedy(x.weights, trained) for x in failed)
+    said = [f"Nothing was written. {' / '.join(faults)}.", *remedies]
+    raise GateError(" ".join(filter(None, said)), report)
+
+
+def _remedy(weights: str, trained: bool) -> str:
+    """Of float32 none is known that helps."""
+    in_integers = trained and weights == "integers"
+    return _TRAINED if in_integers else _REMEDIES.get(weights, "")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kbig import compression
 from kbig import data
 from kbig import export
 from kbig import models
@@ -212,6 +213,32 @@ def test_a_failed_gate_leaves_nothing(text_model, tmp_path, monkeypatch):
     assert path.read_text() == "what was there before"
     assert [p.name for p in tmp_path.iterdir()] == ["m.tflite"]
     assert caught.value.report.artefacts[0].largest_difference > 1e-9
+
+
+@pytest.mark.parametrize(
+    ("mode", "trained", "weights", "remedy"),
+    [
+        ("float32", False, "float32", "is allowed."),
+        ("float16", False, "float16", "Take mode float32."),
+        ("dynamic", False, "int8", "Take mode float32."),
+        ("int8", False, "integers", "int8 (`kbig.compression.quantize_aware`"),
+        ("int16", False, "int16", "or take mode dynamic."),
+        ("int8", True, "integers", "or leave layers in float with skip=[...]"),
+    ],
+)
+def test_a_failed_gate_says_what_to_do(
+    mode, trained, weights, remedy, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(export.compare.TOLERANCES, weights, -1.0)
+    model = models.mlp((4,), 3, (64, 64))
+    x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+    rounded = mode.startswith("int") and not trained
+    rows = {"representative": x} if rounded else {}
+    model = compression.quantize_aware(model, x) if trained else model
+    with pytest.raises(GateError, match="Nothing was written") as caught:
+        export.litert(model, tmp_path / "m.tflite", mode, samples=x, **rows)
+    assert caught.value.report.artefacts[0].weights == weights
+    assert remedy in str(caught.value)
 
 
 def test_an_op_that_phones_lack_is_refused(tmp_path):
