@@ -8,19 +8,23 @@ its own with one thread and batch 1. Agreement and accuracy are of all test
 texts. Latencies take turns, in another order each round; what counts is the
 median over the rounds of the ratio to LiteRT's float32 file in the same round.
 
-Files whose length is free are also timed on shorter rows.
+Files whose length is free are also timed on shorter rows. The last line says
+whether the fastest artefact that agrees with Keras is as fast as wanted, and
+shorter rows in proportion; the exit status is 1 where they are not.
 """
 
 import argparse
 import contextlib
 import pathlib
 import statistics
+import sys
 import tempfile
 
 import numpy as np
 
 import kbig
 from kbig.export.latencies import in_turns
+from kbig.export.latencies import load_average
 from kbig.export.runtime import KerasReference
 from kbig.export.runtime import artefact_process
 from kbig.runs import Run
@@ -39,9 +43,13 @@ INTEGER_FILES = {
     "onnx-int8": (".onnx", "int8", ()),
 }
 SHORTER = (64, 32, 16)
+# Of LiteRT float32's time, and of decisions that are Keras's.
+MOST_TIME, LEAST_AGREEMENT = 0.28, 0.99
+# Times the share of tokens: a call costs something whatever its length.
+MOST_BESIDE_TOKENS = 1.2
 
 
-def main():
+def main() -> int:
     options = parsed_options()
     run = Run.open(options.run)
     rows, labels = test_rows(run, options)
@@ -55,7 +63,10 @@ def main():
             paths |= written(
                 quantized, INTEGER_FILES, rows, pathlib.Path(folder)
             )
-        measure(paths, rows, (expected, labels), options)
+        missed = measure(paths, rows, (expected, labels), options)
+    print(f"Load average: {load_average():.2f}")
+    print(f"Verdict: {'; '.join(missed) or 'as wanted'}")
+    return 1 if missed else 0
 
 
 def parsed_options():
@@ -93,9 +104,10 @@ def written(model, files, rows, folder) -> dict[str, pathlib.Path]:
     return paths
 
 
-def measure(paths, rows, meant, options) -> None:
+def measure(paths, rows, meant, options) -> list[str]:
+    """Shows what was measured; returns what is not as wanted."""
     expected, labels = meant
-    table = []
+    table, agreed, ratios = [], {}, {}
     with contextlib.ExitStack() as stack:
         processes = {
             name: stack.enter_context(artefact_process(path, 1, list(rows)))
@@ -108,32 +120,69 @@ def measure(paths, rows, meant, options) -> None:
         seconds = latencies(processes, options.rounds)
         base = seconds["litert-float32"]
         for name, own in seconds.items():
+            latency, ratios[name] = in_numbers(own, base)
+            agreed[name] = np.mean(decided[name] == expected)
             table.append(
                 (
                     name,
                     kbig.reporting.Bytes(paths[name].stat().st_size),
-                    round(np.mean(decided[name] == expected), 4),
+                    round(agreed[name], 4),
                     round(np.mean(decided[name] == labels), 4),
-                    *in_numbers(own, base),
+                    latency,
+                    ratios[name],
                 )
             )
         show("Artefacts", ("size", "top-1", "accuracy"), table)
-        shorter(processes, rows, options)
+        shares = shorter(processes, rows, options)
+    return [
+        *misses_of_the_best(agreed, ratios),
+        *misses_by_length(ratios, shares, options.length),
+    ]
 
 
-def shorter(processes, rows, options) -> None:
+def misses_of_the_best(agreed, ratios) -> list[str]:
+    """One sentence, or none."""
+    close = [name for name in ratios if agreed[name] >= LEAST_AGREEMENT]
+    if not close:
+        return [f"no file agrees with Keras in {LEAST_AGREEMENT:.0%}"]
+    best = min(close, key=ratios.get)
+    if ratios[best] <= MOST_TIME:
+        return []
+    return [
+        f"{best} takes {ratios[best]:.2f} of LiteRT float32's time, the least "
+        f"of what agrees with Keras in {LEAST_AGREEMENT:.0%}; at most "
+        f"{MOST_TIME:.2f} is wanted"
+    ]
+
+
+def misses_by_length(ratios, shares, length) -> list[str]:
+    """A sentence for each length: of the fastest file that takes it."""
+    best = min((name for name, _ in shares), key=ratios.get)
+    limits = {x: MOST_BESIDE_TOKENS * x / length for x in SHORTER}
+    return [
+        f"{best} takes {shares[best, x]:.2f} of its time for {x} tokens, at "
+        f"most {most:.2f} is wanted"
+        for x, most in limits.items()
+        if shares[best, x] > most
+    ]
+
+
+def shorter(processes, rows, options) -> dict[tuple[str, int], float]:
     """Latency by length, as a share of the same file's at full length."""
     free = {k: v for k, v in processes.items() if "free" in k or "onnx" in k}
     whole = latencies(free, options.rounds)
-    table = []
+    table, shares = [], {}
     for length in SHORTER:
         cut = {name: x[:1, :length] for name, x in rows.items()}
         for process in free.values():
             process.prepare(cut)
         seconds = latencies(free, options.rounds)
         for name, own in seconds.items():
-            table.append((f"{name}, {length}", *in_numbers(own, whole[name])))
+            latency, share = in_numbers(own, whole[name])
+            shares[name, length] = share
+            table.append((f"{name}, {length}", latency, share))
     show(f"Length, beside {options.length}", (), table)
+    return shares
 
 
 def in_numbers(own, base) -> tuple:
@@ -154,4 +203,4 @@ def latencies(processes, rounds) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
