@@ -76,12 +76,12 @@ def data_name(name_or_path: str) -> str:
     return last.partition(".")[0] or "model"
 
 
-def runtime(config: TrainConfig, bfloat16_pays_on_cpu: bool = True):
+def runtime(config: TrainConfig, **pays):
     """The devices, precision and compilation that the options ask for.
 
     Args:
         config: of the recipe.
-        bfloat16_pays_on_cpu: whether the model gains by it.
+        **pays: what the model gains by on a CPU, as of `Runtime`.
     """
     has_encoders = isinstance(config, EncoderConfig)
     return kbig.training.Runtime(
@@ -90,7 +90,7 @@ def runtime(config: TrainConfig, bfloat16_pays_on_cpu: bool = True):
         xla=SWITCH[config.xla],
         seed=config.seed,
         fused=SWITCH[config.fused] if has_encoders else False,
-        bfloat16_pays_on_cpu=bfloat16_pays_on_cpu,
+        **pays,
     )
 
 

@@ -77,7 +77,12 @@ def run(config: Config) -> common.Outcome:
         unit=config.unit or ("°C" if celsius else "value"),
     )
     task = TASKS[dataset.info.kind](config, dataset)
-    runtime = common.runtime(config, GAINS_BY_BFLOAT16)
+    runtime = common.runtime(
+        config,
+        bfloat16_pays_on_cpu=GAINS_BY_BFLOAT16,
+        # A loop of many small operations.
+        xla_pays_on_cpu=True,
+    )
     with runtime.scope():
         model = task.build()
     if config.dry_run:

@@ -44,8 +44,17 @@ def written(model, path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize(
+    "name, policy",
+    [
+        pytest.param(name, policy, marks=slow)
+        for policy, slow in (
+            ("mixed_float16", ()),
+            ("mixed_bfloat16", pytest.mark.slow),
+        )
+        for name in BUILDERS
+    ],
+)
 def test_the_file_is_that_of_the_float32_twin(name, policy, tmp_path):
     mixed = built(name, policy)
     assert policy in {x.dtype_policy.name for x in mixed.layers}

@@ -41,6 +41,7 @@ def exported(model, directory, **options):
     return report, loaded.signatures["serving_default"]
 
 
+@pytest.mark.slow
 def test_pairs_go_in_as_two_strings(backbone, tmp_path):
     model = models.bert_classifier(backbone, 2)
     head = model.layers[-1].kernel

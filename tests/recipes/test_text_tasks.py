@@ -49,7 +49,9 @@ def trained_on(targets):
     return model.predict(inputs, verbose=0)[:, 0], history["loss"]
 
 
-@pytest.mark.parametrize("unit", [1e-4, 1e4])
+@pytest.mark.parametrize(
+    "unit", [1e-4, pytest.param(1e4, marks=pytest.mark.slow)]
+)
 def test_a_regression_learns_the_same_in_every_unit(unit):
     targets = np.random.default_rng(1).normal(3, 2, 32).astype("float32")
     values, losses = trained_on(targets)
