@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
 
@@ -10,6 +9,7 @@ import keras
 from keras.src.saving.serialization_lib import ObjectSharingScope
 
 from kbig.models.layers import held
+from kbig.writing import scratch
 
 _POLICIES = ("DTypePolicy", "FloatDTypePolicy")
 
@@ -49,7 +49,7 @@ def carry_assets(pairs: Iterable[tuple[keras.Layer, keras.Layer]]) -> None:
     for old, new in pairs:
         if not hasattr(old, "save_assets"):
             continue
-        with tempfile.TemporaryDirectory(prefix="kbig-") as folder:
+        with scratch() as folder:
             old.save_assets(folder)
             new.load_assets(folder)
 
