@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from kbig.errors import UsageError
+from kbig.training import adam
 
 # Biases, and the weights of normalization layers. In a training step Keras
 # matches TensorFlow's names, as in "dense/bias:0" or "norm/beta/replica_1:0".
@@ -44,8 +45,9 @@ class SelectiveAdamW(keras.optimizers.AdamW):
     class makes the exclusion again when it is loaded. Variables, their order
     and the numbers are those of `keras.optimizers.AdamW`, but for:
 
-    - One native kernel updates a variable and its moments, where Keras makes
-      a dozen passes over them. With `amsgrad` Keras's code runs.
+    - A variable and its moments are updated in one pass, where Keras makes
+      two dozen: by a compiled loop where they are large and on a CPU,
+      otherwise by TensorFlow's kernel. With `amsgrad` Keras's code runs.
     - Gradients of embeddings, which TensorFlow hands over as slices, are
       summed first. Keras adds the squares of slices of the same row, and so
       takes second moments and the clipping norm too large or too small.
@@ -99,32 +101,26 @@ class SelectiveAdamW(keras.optimizers.AdamW):
 
     def update_step(self, gradient, variable, learning_rate):
         """Decays one weight, then updates it and its moments."""
+        gradient = adam.Scaled.of(gradient)
         index = self._get_variable_index(variable)
-        dtype = variable.dtype
-        rate = tf.cast(learning_rate, dtype) * self._factors[index]
+        rate = tf.cast(learning_rate, variable.dtype) * self._factors[index]
+        decay = None
         if self.weight_decay and self._use_weight_decay(variable):
-            variable.assign_sub(variable * (rate * self.weight_decay))
+            decay = rate * self.weight_decay
         if self.amsgrad:
-            super().update_step(gradient, variable, rate)
+            if decay is not None:
+                variable.assign_sub(variable * decay)
+            super().update_step(gradient.product(), variable, rate)
             return
-        step = tf.cast(self.iterations + 1, dtype)
-        beta_1, beta_2 = (
-            tf.cast(self.beta_1, dtype),
-            tf.cast(self.beta_2, dtype),
-        )
-        # Its epsilon is added where Keras adds it: to the root of the second
-        # moment before that is corrected for its bias.
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=tf.pow(beta_1, step),
-            beta2_power=tf.pow(beta_2, step),
-            lr=rate,
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=tf.cast(self.epsilon, dtype),
-            grad=tf.cast(gradient, dtype),
+        adam.update(
+            variable,
+            (self._momentums[index].value, self._velocities[index].value),
+            gradient,
+            rate,
+            decay,
+            (self.beta_1, self.beta_2),
+            self.epsilon,
+            self.iterations + 1,
         )
 
     def get_config(self):
@@ -152,6 +148,16 @@ class SelectiveAdamW(keras.optimizers.AdamW):
     def _apply_weight_decay(self, variables):
         """Does nothing: `update_step` decays."""
 
+    def _clip_gradients(self, grads):
+        """As Keras, but leaves it to `update_step` to scale all alike."""
+        if self.clipnorm or not self.global_clipnorm:
+            return super()._clip_gradients(grads)
+        halves = [tf.cast(tf.nn.l2_loss(g), "float32") for g in grads]
+        norm = tf.sqrt(2 * tf.add_n(halves))
+        # What is added is zero, or not a number where the norm is not finite.
+        scale = tf.minimum(1.0, self.global_clipnorm / norm) + (norm - norm)
+        return [adam.Scaled(gradient, scale) for gradient in grads]
+
     def _accumulate(self, grads, trainable_variables):
         """Adds the gradients up, and takes a step every so many batches.
 
@@ -167,8 +173,13 @@ class SelectiveAdamW(keras.optimizers.AdamW):
         ]
         gradients = tf.cond(
             takes_step,
-            lambda: self._clip_gradients([total / count for total in sums]),
-            lambda: sums,
+            lambda: [
+                adam.Scaled.of(gradient)
+                for gradient in self._clip_gradients(
+                    [total / count for total in sums]
+                )
+            ],
+            lambda: [adam.Scaled.of(total) for total in sums],
         )
         tf.__internal__.distribute.interim.maybe_merge_call(
             self._step_or_keep,
@@ -201,7 +212,7 @@ class SelectiveAdamW(keras.optimizers.AdamW):
 
         def keep():
             for accumulator, gradient in zip(accumulators, gradients):
-                update(accumulator, lambda v, g: v.assign(g), gradient)
+                update(accumulator, lambda v, g: v.assign(g), gradient.tensor)
 
         tf.cond(
             distribution.experimental_local_results(takes_step)[0], step, keep

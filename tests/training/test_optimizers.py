@@ -6,6 +6,7 @@ import tensorflow as tf
 from kbig import models
 from kbig.training import Runtime
 from kbig.training import WarmupLinear
+from kbig.training import adam
 from kbig.training import adamw
 from kbig.training.optimizers import SelectiveAdamW
 from kbig.training.optimizers import rate_factor
@@ -83,8 +84,16 @@ def stepped(optimizer, jit_compile=False):
     return variable.numpy()
 
 
+@pytest.fixture(params=["by kernels", "by a loop"])
+def update(request, monkeypatch):
+    """Has every variable updated the one way or the other."""
+    if request.param == "by a loop":
+        monkeypatch.setattr(adam, "LARGE", 1)
+
+
 @pytest.mark.parametrize("epsilon", [1e-6, 0.1])
 @pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.usefixtures("update")
 def test_equals_the_formula_and_keras(epsilon, jit_compile):
     rate = WarmupLinear(0.1, warmup_steps=4, total_steps=30)
     rates = [0.1 * min(s / 4, (30 - s) / 26) for s in range(STEPS)]
@@ -105,6 +114,7 @@ def test_options_that_are_left_to_keras(options):
     np.testing.assert_allclose(weight, theirs, atol=1e-5)
 
 
+@pytest.mark.usefixtures("update")
 def test_multipliers_scale_rate_and_decay():
     optimizer = adamw(0.1, 0.1, multipliers={"^no": 0.0, "kern": 0.25})
     oracle = adamw_in_float64([0.1] * STEPS, 0.1, 1e-6, factor=0.25)
@@ -118,6 +128,7 @@ def test_the_first_multiplier_wins():
     assert rate_factor("logits/kernel", multipliers) == 1.0
 
 
+@pytest.mark.usefixtures("update")
 def test_slices_of_one_row_are_summed():
     """Keras sums the squares of slices: its second moment is another."""
     slices = tf.IndexedSlices(
