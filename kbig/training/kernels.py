@@ -5,13 +5,16 @@ every one of them, forward and backward. Here XLA compiles each chain to one
 loop, with a gradient of its own that computes again what is cheaper to compute
 than to keep: what was dropped follows from a hash of the place and a seed.
 
-All compute in float32 and give the dtype of what a matrix product gave.
+All compute in float32 and give the dtype of what a matrix product gave. The
+softmax of attention is oneDNN's, between two such loops.
 """
 
 import functools
 import math
 
 import tensorflow as tf
+
+from kbig.training.devices import sums_in_float32
 
 compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
 
@@ -141,12 +144,23 @@ def attention_weights(
 
     @tf.custom_gradient
     def weighed(scores):
-        weights, dropped = _softmax(scores, mask, seed, scale, rate, is_strict)
+        dtype = scores.dtype if sums_in_float32() else tf.float32
+        # oneDNN's passes over a row find it in the cache, XLA's do not.
+        weights = tf.nn.softmax(_masked(scores, mask, scale, dtype))
+        weights = tf.cast(weights, scores.dtype)
 
         def gradient(upstream):
-            return _softmax_gradient(weights, upstream, seed, scale, rate)
+            return _softmax_gradient(weights, mask, upstream, seed, scale, rate)
 
-        return dropped, gradient
+        def given():
+            return _given(weights, mask, seed, rate, is_strict)
+
+        if rate:
+            return given(), gradient
+        if not is_strict:
+            return weights, gradient
+        all_look = tf.reduce_all(tf.reduce_any(mask, -1))
+        return tf.cond(all_look, lambda: weights, given), gradient
 
     return weighed(scores)
 
@@ -252,20 +266,23 @@ def _norm_gradient(
 
 
 @compiled
-def _softmax(scores, mask, seed, scale, rate, is_strict):
+def _masked(scores, mask, scale, dtype):
     scaled = tf.cast(scores, tf.float32) * scale
-    scaled = tf.where(mask, scaled, scaled - 1e9)
-    weights = tf.nn.softmax(scaled)
-    # A row that is all false is weighed evenly, and has no gradient.
-    visible = tf.where(mask, weights, 0.0)
-    weights = visible if is_strict else weights
-    dropped = tf.cast(_dropped(weights, rate, seed), scores.dtype)
-    return tf.cast(visible, scores.dtype), dropped
+    return tf.cast(tf.where(mask, scaled, scaled - 1e9), dtype)
 
 
 @compiled
-def _softmax_gradient(weights, upstream, seed, scale, rate):
-    exact = tf.cast(weights, tf.float32)
+def _given(weights, mask, seed, rate, is_strict):
+    given = tf.cast(weights, tf.float32)
+    # A row that is all false is weighed evenly.
+    given = tf.where(mask, given, 0.0) if is_strict else given
+    return tf.cast(_dropped(given, rate, seed), weights.dtype)
+
+
+@compiled
+def _softmax_gradient(weights, mask, upstream, seed, scale, rate):
+    # A row that is all false has no gradient.
+    exact = tf.where(mask, tf.cast(weights, tf.float32), 0.0)
     to_weights = _dropped(tf.cast(upstream, tf.float32), rate, seed)
     along = tf.reduce_sum(exact * to_weights, -1, keepdims=True)
     return tf.cast(scale * exact * (to_weights - along), weights.dtype)

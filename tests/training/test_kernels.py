@@ -99,6 +99,17 @@ def test_attention_weights(rate, steps):
     )
 
 
+@pytest.mark.parametrize("has_onednn", [True, False])
+def test_attention_in_bfloat16_is_summed_in_float32(has_onednn, monkeypatch):
+    """Without oneDNN, as on other processors, TensorFlow sums in bfloat16."""
+    monkeypatch.setattr(kernels, "sums_in_float32", lambda: has_onednn)
+    scores = tf.cast(3 * numbers(1, 2, 4, 500), "bfloat16")
+    weights = kernels.attention_weights(scores, None, 1.0, True, 0.0, SEED)
+    assert weights.dtype == tf.bfloat16
+    exact = tf.nn.softmax(tf.cast(scores, "float64")).numpy()
+    np.testing.assert_allclose(tf.cast(weights, "float64"), exact, rtol=0.005)
+
+
 def evenly(scores, mask):
     weights = keras.layers.Softmax()(scores, mask)
     return np.where(mask.any(-1, keepdims=True), weights, 0.25)
