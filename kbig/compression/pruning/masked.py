@@ -20,13 +20,16 @@ class MaskedWeights:
         kernels: whose weights to hold. Make this in the scope of the model's
             strategy.
         owner: the callback that does it.
+
+    Attributes:
+        masks: a bool variable a kernel, False where it is held at zero.
     """
 
     def __init__(self, kernels: list[Kernel], owner: keras.callbacks.Callback):
         self._owner = weakref.ref(owner)
         self._kernels = kernels
         self._variables = [kernel.variable for kernel in kernels]
-        self._masks = [
+        self.masks = [
             keras.Variable(
                 np.ones(variable.shape, bool),
                 trainable=False,
@@ -55,7 +58,7 @@ class MaskedWeights:
 
     def attach(self) -> None:
         """Makes the masks part of training steps that are traced from now."""
-        for variable, mask in zip(self._variables, self._masks):
+        for variable, mask in zip(self._variables, self.masks):
             inner = variable.constraint
             variable.constraint = _Masked(mask, inner, self._owner)
 
@@ -69,7 +72,7 @@ class MaskedWeights:
 
     def mask(self, number: int) -> np.ndarray:
         """Of a kernel: bool, False where it is held at zero."""
-        return np.asarray(ops.convert_to_numpy(self._masks[number]))
+        return np.asarray(ops.convert_to_numpy(self.masks[number]))
 
     def value(self, number: int) -> np.ndarray:
         """Of a kernel, in its own data type."""
@@ -88,7 +91,7 @@ class MaskedWeights:
 
     def assign(self, number: int, mask: np.ndarray, value: np.ndarray) -> None:
         """Replaces both."""
-        self._masks[number].assign(mask)
+        self.masks[number].assign(mask)
         zero = value.dtype.type(0)
         self._variables[number].assign(np.where(mask, value, zero))
 

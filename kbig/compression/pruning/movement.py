@@ -3,36 +3,40 @@
 import os
 import weakref
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kbig.compression.pruning.learned import Learned
+from kbig.compression.pruning.learned import zeros
 from kbig.compression.pruning.masked import finite
 from kbig.compression.pruning.masked import is_of_this_run
 from kbig.compression.pruning.targets import Kernel
 from kbig.errors import UsageError
 
-# Of Adam. Weight times gradient is far below Adam's usual epsilon.
-_BETAS = (0.9, 0.999)
-_EPSILON = 1e-16
-
 
 class Movement:
     """Scores kernels by minus weight times gradient while a model trains.
 
-    Scores learn as the paper's experiments have it, by Adam: what counts is
-    how steadily a weight moves, and a step of large gradients counts no more
-    than another. A plain sum is ruled by the first steps of a fine-tuning, when
-    the head knows nothing, and removes what matters most. On several replicas
-    each goes by the gradients that it computed.
+    Scores learn as the paper's experiments have it, by Adam and at the rate of
+    the weights: what counts is how steadily a weight moves, and a step of large
+    gradients counts no more than another. A plain sum is ruled by the first
+    steps of a fine-tuning, when the head knows nothing, and removes what
+    matters most.
 
     What was removed keeps its last value aside, goes on being scored by it,
-    and returns with it when its score has come to be high enough.
+    and returns with it when its score has come to be high enough. Where
+    `follow` has set a limit, that is in each step and no later: gradients of
+    the weights of a unit have much in common, so what is removed at once moves
+    what the unit gives, to one side; the next gradients say so, and must be
+    heard before more is removed.
 
     Args:
         kernels: to score. Make this in the scope of the model's strategy.
+        masks: the variables of their masks.
         owner: the callback that prunes by them.
         state: what `save` wrote, to go on from.
 
@@ -43,26 +47,16 @@ class Movement:
 
     def __init__(
         self,
-        kernels: list[Kernel],
+        kernels: Sequence[Kernel],
+        masks: Sequence[keras.Variable],
         owner: keras.callbacks.Callback,
         state: Mapping | None = None,
     ):
         self._kernels = kernels
+        self._masks = masks
         self._owner = weakref.ref(owner)
-        # Each replica has its own; the sum over all is read.
-        self._scores = [_own("movement", k, "sum") for k in kernels]
-        self._means = [_own("movement_mean", k) for k in kernels]
-        self._squares = [_own("movement_square", k) for k in kernels]
-        self._steps = _own("movement_steps")
-        self._removed = [
-            keras.Variable(
-                np.zeros(k.variable.shape, np.float32),
-                trainable=False,
-                dtype=k.variable.dtype,
-                name="removed",
-            )
-            for k in kernels
-        ]
+        self._learned = [Learned.of(k.variable) for k in kernels]
+        self._steps = zeros("movement_steps")
         self._open = [np.ones(k.variable.shape, bool) for k in kernels]
         self._optimizer = None
         if state is not None:
@@ -76,6 +70,8 @@ class Movement:
         """
         for number, mask in masks.items():
             self._open[number] = mask
+            score = self._learned[number].score
+            score.assign(np.where(mask, 0, -np.inf).astype(np.float32))
 
     def check_free(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Raises where another callback of this run reads the gradients.
@@ -100,10 +96,12 @@ class Movement:
             variables = trainable_variables
             if variables is None:
                 variables = optimizer._trainable_variables
-            self._steps.assign_add(1.0)
-            for gradient, variable in zip(grads, variables):
-                if id(variable) in places and gradient is not None:
-                    self._add(places[id(variable)], gradient)
+            found = {
+                places[id(variable)]: tf.convert_to_tensor(gradient)
+                for gradient, variable in zip(grads, variables)
+                if id(variable) in places and gradient is not None
+            }
+            self._learn(found, optimizer.learning_rate)
             return apply(grads, trainable_variables)
 
         scored.movement = self
@@ -123,9 +121,12 @@ class Movement:
             Minus infinity for those that were zero before the first run.
 
         Raises:
-            UsageError: one is not finite.
+            UsageError: another one is not finite.
         """
-        return np.where(self._open[number], self._learned(number), -np.inf)
+        scores = _numpy(self._learned[number].score)
+        name = f"the gradient of {self._kernels[number].name}"
+        finite(scores[self._open[number]], name)
+        return scores
 
     def mask(self, number: int) -> np.ndarray:
         """Of a kernel: bool, False where it was zero before the first run."""
@@ -142,66 +143,77 @@ class Movement:
         Returns:
             The new value.
         """
-        removed = np.asarray(ops.convert_to_numpy(self._removed[number]))
+        aside = self._learned[number].removed
+        removed = _numpy(aside)
         whole = np.where(removed != 0, removed, weight)
         zero = whole.dtype.type(0)
-        self._removed[number].assign(np.where(mask, zero, whole))
+        aside.assign(np.where(mask, zero, whole))
         return np.where(mask, whole, zero)
+
+    def follow(self, number: int, mask: np.ndarray, goes_on: bool) -> None:
+        """Has weights go and return as their scores pass those of a mask.
+
+        Args:
+            number: of the kernel.
+            mask: bool, False where it is removed now.
+            goes_on: False leaves all as the mask has it.
+        """
+        limits = -np.inf, np.inf
+        if goes_on:
+            scores = _numpy(self._learned[number].score)
+            lowest = scores[mask].min()
+            # As they are at first: equal scores say nothing.
+            if np.all(scores[~mask] < lowest) and not mask.all():
+                limits = lowest, lowest
+        self._learned[number].limits.assign(np.array(limits, np.float32))
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes all that it knows into an .npz file."""
-        arrays = {"steps": ops.convert_to_numpy(self._steps)}
-        for number, removed in enumerate(self._removed):
-            arrays[f"scores_{number}"] = self._learned(number)
+        arrays = {"steps": _numpy(self._steps)}
+        for number, learned in enumerate(self._learned):
             arrays[f"open_{number}"] = self._open[number]
-            for name, moments in self._moments().items():
-                value = ops.convert_to_numpy(moments[number])
-                arrays[f"{name}_{number}"] = value
-            value = ops.convert_to_numpy(removed)
-            arrays[f"removed_{number}"] = np.asarray(value, np.float64)
+            arrays[f"mask_{number}"] = _numpy(self._masks[number])
+            for name, variable in vars(learned).items():
+                # NumPy's files know no bfloat16.
+                wide = "float64" if name == "removed" else "float32"
+                arrays[f"{name}_{number}"] = _numpy(variable).astype(wide)
         with open(path, "wb") as file:
             np.savez(file, **arrays)
 
     def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        for number, removed in enumerate(self._removed):
-            expected = tuple(removed.shape)
-            found = np.shape(arrays.get(f"open_{number}"))
+        for number, kernel in enumerate(self._kernels):
+            expected = tuple(kernel.variable.shape)
+            found = np.shape(arrays.get(f"mask_{number}"))
             if found != expected:
                 raise UsageError(
                     "The saved scores are of another model, or of other "
                     f"layers of it. Received: {found or 'nothing'} for "
-                    f"{self._kernels[number].name} of shape {expected}. Pass "
-                    "`load_state` the file that was saved with this model."
+                    f"{kernel.name} of shape {expected}. Pass `load_state` "
+                    "the file that was saved with this model."
                 )
-        for number, removed in enumerate(self._removed):
-            self._scores[number].assign(arrays[f"scores_{number}"])
+        for number, learned in enumerate(self._learned):
             self._open[number] = arrays[f"open_{number}"]
-            for name, moments in self._moments().items():
-                moments[number].assign(arrays[f"{name}_{number}"])
-            removed.assign(arrays[f"removed_{number}"])
+            for name, variable in vars(learned).items():
+                variable.assign(arrays[f"{name}_{number}"])
         self._steps.assign(arrays["steps"])
 
-    def _learned(self, number: int) -> np.ndarray:
-        scores = np.asarray(ops.convert_to_numpy(self._scores[number]))
-        return finite(scores, f"the gradient of {self._kernels[number].name}")
-
-    def _moments(self) -> dict[str, list[keras.Variable]]:
-        return {"means": self._means, "squares": self._squares}
-
-    def _add(self, number: int, gradient) -> None:
-        gradient = ops.cast(tf.convert_to_tensor(gradient), "float32")
-        weight = ops.cast(self._kernels[number].variable, "float32")
-        whole = weight + ops.cast(self._removed[number], "float32")
-        change = gradient * whole
-        moved = []
-        for variable, value, beta in (
-            (self._means[number], change, _BETAS[0]),
-            (self._squares[number], change * change, _BETAS[1]),
-        ):
-            variable.assign(beta * variable + (1 - beta) * value)
-            moved.append(variable / (1 - beta**self._steps))
-        mean, square = moved
-        self._scores[number].assign_sub(mean / (ops.sqrt(square) + _EPSILON))
+    def _learn(self, gradients: Mapping[int, tf.Tensor], rate) -> None:
+        """Scores each kernel, and has its weights go and return."""
+        replica = tf.distribute.get_replica_context()
+        if replica.num_replicas_in_sync > 1:
+            # All have the same weights, so they must agree which.
+            gradients = replica.all_reduce("SUM", gradients)
+        steps = self._steps.value.handle
+        tf.raw_ops.AssignAddVariableOp(resource=steps, value=tf.ones(()))
+        step = tf.raw_ops.ReadVariableOp(resource=steps, dtype="float32")
+        for number, gradient in gradients.items():
+            self._learned[number].learn(
+                self._kernels[number].variable,
+                self._masks[number],
+                gradient,
+                tf.cast(rate, "float32"),
+                step,
+            )
 
 
 def release_gradients(
@@ -223,15 +235,5 @@ def _attached_to(optimizer) -> Movement | None:
     return getattr(vars(optimizer).get("apply"), "movement", None)
 
 
-def _own(
-    name: str, kernel: Kernel | None = None, aggregation: str = "mean"
-) -> keras.Variable:
-    """Zeros of a kernel's shape, or one, of which each replica has its own."""
-    return keras.Variable(
-        np.zeros(kernel.variable.shape if kernel else (), np.float32),
-        trainable=False,
-        dtype="float32",
-        name=name,
-        synchronization="on_read",
-        aggregation=aggregation,
-    )
+def _numpy(variable: keras.Variable) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(variable))

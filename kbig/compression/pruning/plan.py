@@ -38,6 +38,11 @@ class Request:
     names: str | None
     embeddings: bool
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether each weight goes or stays by itself."""
+        return str(self.pattern) == "unstructured"
+
     def choose(self, model: keras.Model) -> tuple[list, list, dict]:
         """Finds the kernels of a model.
 

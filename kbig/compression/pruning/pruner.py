@@ -235,12 +235,17 @@ class Pruner(keras.callbacks.Callback):
             weights = MaskedWeights(kernels, self)
             movement = None
             if self.method == "movement":
-                movement = Movement(kernels, self, self._loaded)
+                movement = Movement(kernels, weights.masks, self, self._loaded)
                 movement.check_free(optimizer)
         weights.check_free()
         magnitudes = {n: weights.magnitude(n) for n in range(len(kernels))}
-        stand = standing(self._request, kernels, sparsities, magnitudes, run)
-        if movement is not None and self._loaded is None:
+        known = None
+        if self._loaded is not None:
+            known = {n: self._loaded[f"mask_{n}"] for n in magnitudes}
+        stand = standing(
+            self._request, kernels, sparsities, magnitudes, run, known
+        )
+        if movement is not None and known is None:
             stand.check_is_new(run)
             movement.close(stand.masks)
         self._kernels, self._left_alone = kernels, left_alone
@@ -274,7 +279,13 @@ class Pruner(keras.callbacks.Callback):
             else:
                 mask &= self._movement.mask(number)
                 value = self._movement.exchange(number, value, mask)
+                self._movement.follow(number, mask, self._goes_on(number))
             self._weights.assign(number, mask, value)
+
+    def _goes_on(self, number: int) -> bool:
+        """Whether single weights of a kernel are still to go and return."""
+        is_due = any(number in now for _, now in self._due)
+        return is_due and self._request.is_plain
 
     def _scores(self, number: int) -> np.ndarray:
         if self._movement is None:

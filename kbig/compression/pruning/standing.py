@@ -130,6 +130,7 @@ def standing(
     sparsities: Sequence[Sparsity],
     magnitudes: Mapping[int, np.ndarray],
     run: Run,
+    known: Mapping[int, np.ndarray] | None = None,
 ) -> Standing:
     """Finds out whether a run goes on with an earlier one.
 
@@ -142,6 +143,8 @@ def standing(
         sparsities: of each kernel, a share or a schedule.
         magnitudes: by number of a kernel, of its weights.
         run: that begins.
+        known: by number of a kernel, bool, False for what an earlier run is
+            known to have removed.
 
     Raises:
         UsageError: a schedule ends after the run, or ended before it.
@@ -150,7 +153,10 @@ def standing(
         run.start, run.epoch, run.epochs, run.steps, run.batches
     )
     due = due_updates(sparsities, first, last)
-    removed = _removed(request, kernels, magnitudes, _merged(due, run.start))
+    removed = known
+    if known is None:
+        past = _merged(due, run.start)
+        removed = _removed(request, kernels, magnitudes, past)
     if removed is None:
         due = due_updates(sparsities, run.start, run.end)
         _check_goes_on(kernels, due, run.start)

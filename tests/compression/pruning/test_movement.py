@@ -2,11 +2,20 @@
 
 import keras
 import numpy as np
+import pytest
 
 from kbig.compression import Pruner
 from kbig.compression.pruning.schedules import PolynomialSparsity
+from kbig.training import adam
 
 RATE = 0.1
+
+
+@pytest.fixture(params=["by operations", "by a loop"])
+def update(request, monkeypatch):
+    """Has scores learn the one way or the other."""
+    if request.param == "by a loop":
+        monkeypatch.setattr(adam, "LARGE", 1)
 
 
 def linear(kernel):
@@ -17,34 +26,101 @@ def linear(kernel):
     return model
 
 
-def test_scores_learn_from_minus_weight_times_gradient_by_adam():
-    """Five steps on a linear model, whose gradient is known."""
-    generator = np.random.default_rng(5)
-    x, y = generator.normal(size=(5, 8, 4)), generator.normal(size=(5, 8))
-    weight = np.array([0.5, -1.0, 2.0, -0.1])
+def expected_weights(x, y, weight, updates):
+    """The weights after each step of plain descent, in float64.
+
+    Args:
+        x: `(steps, rows, 4)`.
+        y: `(steps, rows)`.
+        weight: `(4,)`, at first.
+        updates: steps after which one weight of four is removed; the last
+            one is for good.
+    """
+    scores, mean, square, removed = np.zeros((4, 4))
+    kept, limit, seen = np.ones(4, bool), -np.inf, []
+    for step, (inputs, targets) in enumerate(zip(x, y), 1):
+        gradient = 2 * inputs.T @ (inputs @ weight - targets) / len(inputs)
+        change = gradient * (weight + removed)
+        mean = 0.9 * mean + 0.1 * change
+        square = 0.999 * square + 0.001 * change**2
+        deviation = np.sqrt(square / (1 - 0.999**step))
+        scores = scores - RATE * mean / (1 - 0.9**step) / deviation
+        if np.isfinite(limit):
+            weight, removed = weight + removed, 0 * removed
+            kept = (scores > limit) | (kept & (scores == limit))
+            weight, removed = weight * kept, weight * ~kept
+        weight = (weight - RATE * gradient) * kept
+        if step in updates:
+            weight, removed = weight + removed, 0 * removed
+            kept = np.argsort(np.argsort(-scores)) < 3
+            weight, removed = weight * kept, weight * ~kept
+            limit = scores[kept].min() if step < updates[-1] else -np.inf
+        seen.append(weight)
+    return np.array(seen)
+
+
+class Look(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(self.model.get_weights()[0][:, 0])
+
+
+def weights_seen(x, y, weight, pruner):
     model = linear(weight)
     model.compile(keras.optimizers.SGD(RATE), "mse")
-    pruner = Pruner(PolynomialSparsity(0.5, 5, 5), method="movement")
+    look = Look()
     model.fit(
-        x.reshape(40, 4),
-        y.reshape(40),
-        batch_size=8,
+        x.reshape(-1, 4),
+        y.reshape(-1),
+        batch_size=x.shape[1],
         shuffle=False,
         verbose=0,
-        callbacks=[pruner],
+        callbacks=[pruner, look],
     )
-    scores, mean, square = np.zeros((3, 4))
-    for step, (inputs, targets) in enumerate(zip(x, y), 1):
-        gradient = 2 * inputs.T @ (inputs @ weight - targets) / 8
-        mean = 0.9 * mean + 0.1 * gradient * weight
-        square = 0.999 * square + 0.001 * (gradient * weight) ** 2
-        deviation = np.sqrt(square / (1 - 0.999**step))
-        scores -= mean / (1 - 0.9**step) / deviation
-        weight = weight - RATE * gradient
-    expected = np.where(np.argsort(np.argsort(-scores)) < 2, weight, 0)
-    np.testing.assert_allclose(
-        model.get_weights()[0][:, 0], expected, rtol=1e-5
-    )
+    return np.array(look.seen)
+
+
+def changing_data():
+    """After 5 steps it is weight 1 that matters, not weight 0."""
+    x = np.random.default_rng(0).normal(size=(20, 32, 4))
+    first, second = [2.0, 0.0, 2.0, 2.0], [0.0, 3.0, 2.0, 2.0]
+    y = np.stack([b @ (first if n < 5 else second) for n, b in enumerate(x)])
+    return x, y
+
+
+def at(*steps):
+    """Removes one weight of four at each of some steps."""
+    return lambda step: (step in steps, 0.25)
+
+
+@pytest.mark.parametrize("updates", [(5,), (5, 20), (3, 9, 14)])
+@pytest.mark.usefixtures("update")
+def test_weights_go_and_return_as_their_scores_say(updates):
+    x, y = changing_data()
+    start = np.array([1.0, 1.1, 0.9, 1.2])
+    expected = expected_weights(x, y, start, updates)
+    found = weights_seen(x, y, start, Pruner(at(*updates), method="movement"))
+    np.testing.assert_array_equal(found == 0, expected == 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_what_was_removed_returns_before_the_next_update():
+    start = [1.0, 1.0, 1.0, 1.0]
+    pruner = Pruner(at(5, 20), method="movement")
+    one = weights_seen(*changing_data(), start, pruner)[:, 1]
+    returned = int(np.argmax(one[5:] != 0)) + 5
+    assert one[4] == 0  # It moved towards zero.
+    assert 5 < returned < 19
+    assert 0.5 < one[returned] < 1.5  # As it was, but for a step or two.
+
+
+def test_groups_wait_for_the_next_update():
+    pruner = Pruner(at(5, 20), "1:4", method="movement")
+    one = weights_seen(*changing_data(), [1.0, 1.0, 1.0, 1.0], pruner)[:, 1]
+    np.testing.assert_array_equal(one[4:19], 0)
+    assert one[19] != 0
 
 
 def test_a_large_weight_that_shrinks_goes_before_a_small_one_that_grows():
@@ -58,37 +134,6 @@ def test_a_large_weight_that_shrinks_goes_before_a_small_one_that_grows():
     kernel = model.get_weights()[0][:, 0]
     assert kernel[2] != 0
     assert kernel[0] == 0
-
-
-def test_what_was_removed_returns_with_its_value():
-    """The data change their mind: first weight 0, then weight 1 matters."""
-    x = np.random.default_rng(0).normal(size=(20, 32, 4)).astype("float32")
-    first, second = [2.0, 0.0, 2.0, 2.0], [0.0, 3.0, 2.0, 2.0]
-    y = np.stack([b @ (first if n < 5 else second) for n, b in enumerate(x)])
-    model = linear([1.0, 1.0, 1.0, 1.0])
-    model.compile(keras.optimizers.SGD(0.02), "mse")
-    seen = []
-
-    class Look(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            seen.append(model.get_weights()[0][:2, 0])
-
-    schedule = PolynomialSparsity(0.25, 5, 20, frequency=15, power=1)
-    constant = lambda step: (step in (5, 20), 0.25)  # noqa: E731
-    model.fit(
-        x.reshape(-1, 4),
-        y.reshape(-1),
-        batch_size=32,
-        shuffle=False,
-        verbose=0,
-        callbacks=[Pruner(constant, method="movement"), Look()],
-    )
-    assert schedule(20)[1] == 0.25
-    assert seen[4][1] == 0  # Removed: it moved towards zero.
-    np.testing.assert_array_equal([w[1] for w in seen[5:19]], 0)
-    assert seen[19][1] != 0  # It returns, and the other one goes.
-    assert seen[19][0] == 0
-    assert seen[19][1] == seen[3][1] or abs(seen[19][1] - seen[3][1]) < 0.2
 
 
 def test_the_optimizer_is_given_back():
