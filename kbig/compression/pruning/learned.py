@@ -22,28 +22,29 @@ class Learned:
         mean: of minus weight times gradient.
         square: of its square.
         removed: the weights that are removed, as they were; 0 for others.
-        limits: of scores. Below the first a weight goes, above the second it
-            returns.
+        limit: three numbers. Below the first a score's weight goes, above it
+            returns; with each step it grows by the second, up to the third.
+            Not a number where nothing goes or returns.
     """
 
     score: keras.Variable
     mean: keras.Variable
     square: keras.Variable
     removed: keras.Variable
-    limits: keras.Variable
+    limit: keras.Variable
 
     @classmethod
     def of(cls, kernel: keras.Variable) -> "Learned":
         """Knows nothing of a kernel yet, and lets nothing go or return."""
-        limits = zeros("limits", (2,))
-        limits.assign([-np.inf, np.inf])
+        limit = zeros("limit", (3,))
+        limit.assign([np.nan] * 3)
         return cls(
             **{
                 name: zeros(name, kernel.shape)
                 for name in ("score", "mean", "square")
             },
             removed=zeros("removed", kernel.shape, kernel.dtype),
-            limits=limits,
+            limit=limit,
         )
 
     def learn(
@@ -104,13 +105,17 @@ def _move(handles, gradient, rate, step) -> None:
     square = _BETAS[1] * read("square") + (1 - _BETAS[1]) * change * change
     deviation = tf.sqrt(square / (1 - _BETAS[1] ** step)) + _EPSILON
     score = read("score") - rate * mean / (1 - _BETAS[0] ** step) / deviation
-    low, high = tf.unstack(read("limits"))
-    mask = ((score > high) | read("mask", "bool")) & (score >= low)
+    limit, growth, last = tf.unstack(read("limit"))
+    limit = tf.minimum(limit + growth, last)
+    mask = read("mask", "bool")
+    moved = (score > limit) | (mask & (score >= limit))
+    mask = tf.where(tf.math.is_nan(limit), mask, moved)
     zero = tf.zeros((), whole.dtype)
     for name, value in {
         "mean": mean,
         "square": square,
         "score": score,
+        "limit": tf.stack([limit, growth, last]),
         "mask": mask,
         "removed": tf.where(mask, zero, whole),
         "weight": tf.where(mask, whole, zero),

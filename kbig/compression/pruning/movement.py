@@ -28,11 +28,11 @@ class Movement:
     matters most.
 
     What was removed keeps its last value aside, goes on being scored by it,
-    and returns with it when its score has come to be high enough. Where
-    `follow` has set a limit, that is in each step and no later: gradients of
-    the weights of a unit have much in common, so what is removed at once moves
-    what the unit gives, to one side; the next gradients say so, and must be
-    heard before more is removed.
+    and returns with it when its score has come to be high enough. Where weights
+    `follow` their scores that is in each step: gradients of the weights of a
+    unit have much in common, so that what is removed at once moves all that
+    the unit gives to one side. The next gradients say so, and must be heard
+    before more is removed.
 
     Args:
         kernels: to score. Make this in the scope of the model's strategy.
@@ -150,22 +150,28 @@ class Movement:
         aside.assign(np.where(mask, zero, whole))
         return np.where(mask, whole, zero)
 
-    def follow(self, number: int, mask: np.ndarray, goes_on: bool) -> None:
-        """Has weights go and return as their scores pass those of a mask.
+    def stay(self, number: int) -> None:
+        """Lets no weight of a kernel go or return until the next update."""
+        self._learned[number].limit.assign(np.full(3, np.nan))
+
+    def follow(
+        self, number: int, mask: np.ndarray, next_mask: np.ndarray, steps: int
+    ) -> None:
+        """Has weights go and return in each step until the next update.
 
         Args:
             number: of the kernel.
-            mask: bool, False where it is removed now.
-            goes_on: False leaves all as the mask has it.
+            mask: bool, False for the lowest scores, which are removed now.
+            next_mask: the same of the next update, with the scores of now.
+            steps: until then. The limit goes evenly from the one to the other.
         """
-        limits = -np.inf, np.inf
-        if goes_on:
-            scores = _numpy(self._learned[number].score)
-            lowest = scores[mask].min()
-            # As they are at first: equal scores say nothing.
-            if np.all(scores[~mask] < lowest) and not mask.all():
-                limits = lowest, lowest
-        self._learned[number].limits.assign(np.array(limits, np.float32))
+        learned = self._learned[number]
+        scores = _numpy(learned.score)
+        first, last = scores[mask].min(), scores[next_mask].min()
+        if np.all(scores[~next_mask] < last):
+            learned.limit.assign([first, (last - first) / steps, last])
+        else:  # As at first: equal scores say nothing.
+            self.stay(number)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes all that it knows into an .npz file."""

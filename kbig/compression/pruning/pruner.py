@@ -251,6 +251,7 @@ class Pruner(keras.callbacks.Callback):
         self._kernels, self._left_alone = kernels, left_alone
         self._weights, self._movement = weights, movement
         self._due, self._targets = stand.due, stand.targets
+        self._batches = run.batches
         self._loaded = None
         clear(self.model, self)
         for number, mask in stand.masks.items():
@@ -279,13 +280,27 @@ class Pruner(keras.callbacks.Callback):
             else:
                 mask &= self._movement.mask(number)
                 value = self._movement.exchange(number, value, mask)
-                self._movement.follow(number, mask, self._goes_on(number))
             self._weights.assign(number, mask, value)
+        if self._movement is not None:
+            self._follow(step, found, scores)
 
-    def _goes_on(self, number: int) -> bool:
-        """Whether single weights of a kernel are still to go and return."""
-        is_due = any(number in now for _, now in self._due)
-        return is_due and self._request.is_plain
+    def _follow(self, step: int, masks: Mapping, scores: Mapping) -> None:
+        """Spreads what the next update removes over the steps until then."""
+        sparsities, steps = {}, {}
+        for due, at_once in self._due if self._request.is_plain else ():
+            for number in at_once.keys() & masks.keys() - steps.keys():
+                sparsities[number] = at_once[number]
+                steps[number] = (due - step) * self._batches
+        coming = {}
+        if sparsities:
+            coming = self._request.masks(self._kernels, scores, sparsities)
+        for number, mask in masks.items():
+            if number in coming:
+                self._movement.follow(
+                    number, mask, coming[number], steps[number]
+                )
+            else:
+                self._movement.stay(number)
 
     def _scores(self, number: int) -> np.ndarray:
         if self._movement is None:

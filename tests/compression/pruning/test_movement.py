@@ -33,11 +33,11 @@ def expected_weights(x, y, weight, updates):
         x: `(steps, rows, 4)`.
         y: `(steps, rows)`.
         weight: `(4,)`, at first.
-        updates: steps after which one weight of four is removed; the last
-            one is for good.
+        updates: steps, and how many of the weights are removed after them;
+            the last is for good.
     """
     scores, mean, square, removed = np.zeros((4, 4))
-    kept, limit, seen = np.ones(4, bool), -np.inf, []
+    kept, limit, growth, last, seen = np.ones(4, bool), np.nan, 0, np.nan, []
     for step, (inputs, targets) in enumerate(zip(x, y), 1):
         gradient = 2 * inputs.T @ (inputs @ weight - targets) / len(inputs)
         change = gradient * (weight + removed)
@@ -45,16 +45,21 @@ def expected_weights(x, y, weight, updates):
         square = 0.999 * square + 0.001 * change**2
         deviation = np.sqrt(square / (1 - 0.999**step))
         scores = scores - RATE * mean / (1 - 0.9**step) / deviation
-        if np.isfinite(limit):
+        if not np.isnan(limit):
+            limit = min(limit + growth, last)
             weight, removed = weight + removed, 0 * removed
             kept = (scores > limit) | (kept & (scores == limit))
             weight, removed = weight * kept, weight * ~kept
         weight = (weight - RATE * gradient) * kept
         if step in updates:
             weight, removed = weight + removed, 0 * removed
-            kept = np.argsort(np.argsort(-scores)) < 3
+            order = np.sort(scores)
+            kept = scores >= order[updates[step]]
             weight, removed = weight * kept, weight * ~kept
-            limit = scores[kept].min() if step < updates[-1] else -np.inf
+            limit, later = np.nan, [each for each in updates if each > step]
+            if later:
+                limit, last = order[updates[step]], order[updates[later[0]]]
+                growth = (last - limit) / (later[0] - step)
         seen.append(weight)
     return np.array(seen)
 
@@ -90,25 +95,27 @@ def changing_data():
     return x, y
 
 
-def at(*steps):
-    """Removes one weight of four at each of some steps."""
-    return lambda step: (step in steps, 0.25)
+def at(updates):
+    """A schedule: how many of four weights are removed at some steps."""
+    return lambda step: (int(step) in updates, updates.get(int(step), 0) / 4)
 
 
-@pytest.mark.parametrize("updates", [(5,), (5, 20), (3, 9, 14)])
+@pytest.mark.parametrize(
+    "updates", [{5: 1}, {5: 1, 20: 1}, {3: 1, 9: 2, 14: 2}, {2: 0, 12: 3}]
+)
 @pytest.mark.usefixtures("update")
 def test_weights_go_and_return_as_their_scores_say(updates):
     x, y = changing_data()
     start = np.array([1.0, 1.1, 0.9, 1.2])
     expected = expected_weights(x, y, start, updates)
-    found = weights_seen(x, y, start, Pruner(at(*updates), method="movement"))
+    found = weights_seen(x, y, start, Pruner(at(updates), method="movement"))
     np.testing.assert_array_equal(found == 0, expected == 0)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_what_was_removed_returns_before_the_next_update():
     start = [1.0, 1.0, 1.0, 1.0]
-    pruner = Pruner(at(5, 20), method="movement")
+    pruner = Pruner(at({5: 1, 20: 1}), method="movement")
     one = weights_seen(*changing_data(), start, pruner)[:, 1]
     returned = int(np.argmax(one[5:] != 0)) + 5
     assert one[4] == 0  # It moved towards zero.
@@ -117,7 +124,8 @@ def test_what_was_removed_returns_before_the_next_update():
 
 
 def test_groups_wait_for_the_next_update():
-    pruner = Pruner(at(5, 20), "1:4", method="movement")
+    schedule = lambda step: (step in (5, 20), 0.25)  # noqa: E731
+    pruner = Pruner(schedule, "1:4", method="movement")
     one = weights_seen(*changing_data(), [1.0, 1.0, 1.0, 1.0], pruner)[:, 1]
     np.testing.assert_array_equal(one[4:19], 0)
     assert one[19] != 0
