@@ -11,7 +11,7 @@ LARGE = 1 << 16
 
 
 class Scaled(NamedTuple):
-    """A gradient, and what it has still to be multiplied by."""
+    """A gradient, and what it has still to be multiplied by, in float32."""
 
     tensor: tf.Tensor
     scale: tf.Tensor
@@ -21,7 +21,7 @@ class Scaled(NamedTuple):
         """Makes one of a gradient that is not one yet."""
         if isinstance(gradient, cls):
             return gradient
-        return cls(gradient, tf.ones((), gradient.dtype))
+        return cls(gradient, tf.ones(()))
 
     def product(self) -> tf.Tensor:
         """Returns the gradient."""

@@ -235,17 +235,18 @@ def _attended(attention, x, mask, shape, training):
     heads, depth = projections[0].kernel.shape[1:]
     width = heads * depth
     # One product for all three reads `x` once.
-    kernel = tf.concat(
-        [tf.reshape(p.kernel, (-1, width)) for p in projections], 1
-    )
-    bias = tf.concat([tf.reshape(p.bias, (width,)) for p in projections], 0)
+    kernels_of = [tf.reshape(p.kernel, (-1, width)) for p in projections]
+    biases = [tf.reshape(p.bias, (width,)) for p in projections]
+    # Here, and so before the scores are rounded.
+    kernels_of[0] *= depth**-0.5
+    biases[0] *= depth**-0.5
+    kernel, bias = tf.concat(kernels_of, 1), tf.concat(biases, 0)
     y = kernels.bias_activation(_product(x, kernel), bias, "linear")
     y = tf.reshape(y, (shape[0], shape[1], 3, heads, depth))
     queries, keys, values = tf.unstack(tf.transpose(y, (2, 0, 3, 1, 4)))
     weights = kernels.attention_weights(
         tf.matmul(queries, keys, transpose_b=True),
         None if mask is None else tf.cast(mask, "bool")[:, None],
-        depth**-0.5,
         # Keras computes otherwise without dropout.
         attention._dropout > 0,
         *_dropping(attention._dropout and attention._dropout_layer, training),

@@ -115,16 +115,13 @@ def residual_norm(
     return normalized(product, bias, residual, gamma, beta)
 
 
-def attention_weights(
-    scores, mask, scale: float, is_strict: bool, rate, seed
-) -> tf.Tensor:
-    """Scales, masks, normalizes and drops the scores of attention.
+def attention_weights(scores, mask, is_strict: bool, rate, seed) -> tf.Tensor:
+    """Masks, normalizes and drops the scores of attention.
 
     Args:
         scores: `(batch, heads, steps, steps)`.
         mask: bool `(batch, 1, steps or 1, steps)`, false where not to look;
             None looks everywhere.
-        scale: of the scores.
         is_strict: whether a row that is all false weighs nothing; otherwise
             it weighs all the same.
         rate: share to drop, a number.
@@ -136,7 +133,7 @@ def attention_weights(
     Example:
     ```python
     scores = tf.zeros((1, 1, 1, 2))
-    attention_weights(scores, None, 1.0, True, 0.0, [0, 0])  # halves
+    attention_weights(scores, None, True, 0.0, [0, 0])  # halves
     ```
     """
     if mask is None:
@@ -144,13 +141,14 @@ def attention_weights(
 
     @tf.custom_gradient
     def weighed(scores):
-        dtype = scores.dtype if sums_in_float32() else tf.float32
+        is_exact = scores.dtype == tf.bfloat16 and sums_in_float32()
+        dtype = scores.dtype if is_exact else tf.float32
         # oneDNN's passes over a row find it in the cache, XLA's do not.
-        weights = tf.nn.softmax(_masked(scores, mask, scale, dtype))
+        weights = tf.nn.softmax(_masked(scores, mask, dtype))
         weights = tf.cast(weights, scores.dtype)
 
         def gradient(upstream):
-            return _softmax_gradient(weights, mask, upstream, seed, scale, rate)
+            return _softmax_gradient(weights, mask, upstream, seed, rate)
 
         def given():
             return _given(weights, mask, seed, rate, is_strict)
@@ -266,9 +264,9 @@ def _norm_gradient(
 
 
 @compiled
-def _masked(scores, mask, scale, dtype):
-    scaled = tf.cast(scores, tf.float32) * scale
-    return tf.cast(tf.where(mask, scaled, scaled - 1e9), dtype)
+def _masked(scores, mask, dtype):
+    exact = tf.cast(scores, tf.float32)
+    return tf.cast(tf.where(mask, exact, exact - 1e9), dtype)
 
 
 @compiled
@@ -280,9 +278,9 @@ def _given(weights, mask, seed, rate, is_strict):
 
 
 @compiled
-def _softmax_gradient(weights, mask, upstream, seed, scale, rate):
+def _softmax_gradient(weights, mask, upstream, seed, rate):
     # A row that is all false has no gradient.
     exact = tf.where(mask, tf.cast(weights, tf.float32), 0.0)
     to_weights = _dropped(tf.cast(upstream, tf.float32), rate, seed)
     along = tf.reduce_sum(exact * to_weights, -1, keepdims=True)
-    return tf.cast(scale * exact * (to_weights - along), weights.dtype)
+    return tf.cast(exact * (to_weights - along), weights.dtype)

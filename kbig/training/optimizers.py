@@ -1,4 +1,4 @@
-"""AdamW as BERT uses it, with one native kernel a variable."""
+"""AdamW as BERT uses it, in one pass over each variable."""
 
 import re
 from collections.abc import Mapping
@@ -150,12 +150,14 @@ class SelectiveAdamW(keras.optimizers.AdamW):
 
     def _clip_gradients(self, grads):
         """As Keras, but leaves it to `update_step` to scale all alike."""
-        if self.clipnorm or not self.global_clipnorm:
+        clips_each = self.clipnorm is not None and self.clipnorm > 0
+        limit = self.global_clipnorm or 0
+        if clips_each or limit <= 0:
             return super()._clip_gradients(grads)
-        halves = [tf.cast(tf.nn.l2_loss(g), "float32") for g in grads]
+        halves = [tf.nn.l2_loss(tf.cast(g, "float32")) for g in grads]
         norm = tf.sqrt(2 * tf.add_n(halves))
         # What is added is zero, or not a number where the norm is not finite.
-        scale = tf.minimum(1.0, self.global_clipnorm / norm) + (norm - norm)
+        scale = tf.minimum(1.0, limit / norm) + (norm - norm)
         return [adam.Scaled(gradient, scale) for gradient in grads]
 
     def _accumulate(self, grads, trainable_variables):

@@ -88,11 +88,11 @@ def test_attention_weights(rate, steps):
 
     def plain(scores):
         hidden = 0.0 if mask is None else tf.where(mask, 0.0, -1e9)
-        return tf.nn.softmax(0.5 * scores + hidden) * kept
+        return tf.nn.softmax(scores + hidden) * kept
 
     check_equal(
         vjp(
-            lambda x: kernels.attention_weights(x, mask, 0.5, True, rate, SEED),
+            lambda x: kernels.attention_weights(x, mask, True, rate, SEED),
             scores,
         ),
         vjp(plain, scores),
@@ -104,7 +104,7 @@ def test_attention_in_bfloat16_is_summed_in_float32(has_onednn, monkeypatch):
     """Without oneDNN, as on other processors, TensorFlow sums in bfloat16."""
     monkeypatch.setattr(kernels, "sums_in_float32", lambda: has_onednn)
     scores = tf.cast(3 * numbers(1, 2, 4, 500), "bfloat16")
-    weights = kernels.attention_weights(scores, None, 1.0, True, 0.0, SEED)
+    weights = kernels.attention_weights(scores, None, True, 0.0, SEED)
     assert weights.dtype == tf.bfloat16
     exact = tf.nn.softmax(tf.cast(scores, "float64")).numpy()
     np.testing.assert_allclose(tf.cast(weights, "float64"), exact, rtol=0.005)
@@ -123,7 +123,7 @@ def test_a_row_without_anywhere_to_look(is_strict, expected):
     mask = np.array([[[[False] * 4, [True] * 4, [True] * 4, [False] * 4]]])
     scores = numbers(1, 1, 4, 4)
     weights, gradient = vjp(
-        lambda x: kernels.attention_weights(x, mask, 1.0, is_strict, 0.0, SEED),
+        lambda x: kernels.attention_weights(x, mask, is_strict, 0.0, SEED),
         scores,
     )
     np.testing.assert_allclose(weights, expected(scores, mask), rtol=1e-6)

@@ -178,10 +178,41 @@ def check_equal(weights, others, atol=1e-6):
         np.testing.assert_allclose(weight, other, atol=atol)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+@pytest.mark.parametrize("accumulated", [None, 2])
+@pytest.mark.usefixtures("update")
+def test_variables_of_another_dtype(dtype, accumulated):
+    optimizer = adamw(
+        0.1,
+        0.0,
+        epsilon=1e-3,
+        global_clipnorm=1.0,
+        gradient_accumulation_steps=accumulated,
+    )
+    variable = keras.Variable(np.ones(4), dtype=dtype, name="kernel")
+    optimizer.build([variable])
+    for _ in range(accumulated or 1):
+        # Whose squares add up to more than float16 holds.
+        optimizer.apply([tf.fill((4,), tf.cast(1000.0, dtype))])
+    # A first step is one of the rate but for epsilon: 0.1 * 0.5 / 0.5.
+    assert variable.dtype == dtype
+    np.testing.assert_allclose(
+        tf.cast(variable.value, "float64"), 1 - 0.1, rtol=0.01
+    )
+
+
+@pytest.mark.parametrize("options", [{"global_clipnorm": -1.0}, {}])
+def test_a_norm_that_is_not_positive_clips_nothing(options):
+    found = stepped(adamw(0.05, weight_decay=0.1, **options))
+    theirs = keras.optimizers.AdamW(0.05, 0.1, epsilon=1e-6, **options)
+    np.testing.assert_allclose(found, stepped(theirs), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "strategy, jit_compile",
     [("none", False), ("none", True), ("mirrored", False)],
 )
+@pytest.mark.usefixtures("update")
 def test_accumulation_equals_a_large_batch(strategy, jit_compile):
     def accumulating():
         return adamw(
@@ -223,6 +254,7 @@ def test_accumulation_follows_keras():
 
 
 @pytest.mark.parametrize("strategy", ["none", "mirrored"])
+@pytest.mark.usefixtures("update")
 def test_a_model_saved_between_two_steps_goes_on(strategy, tmp_path):
     def make():
         return adamw(

@@ -96,18 +96,19 @@ def _move(handles, gradient, rate, step) -> None:
     def read(name, dtype="float32"):
         return tf.raw_ops.ReadVariableOp(resource=handles[name], dtype=dtype)
 
-    # Where the one is, the other is zero.
-    whole = read("weight", gradient.dtype) + read("removed", gradient.dtype)
+    mask = read("mask", "bool")
+    whole = tf.where(
+        mask, *(read(name, gradient.dtype) for name in ("weight", "removed"))
+    )
     change = tf.cast(gradient, "float32") * tf.cast(whole, "float32")
-    # Such gradients come of float16 before its scale is found: no step.
-    change = tf.where(tf.math.is_finite(gradient), change, 0.0)
     mean = _BETAS[0] * read("mean") + (1 - _BETAS[0]) * change
     square = _BETAS[1] * read("square") + (1 - _BETAS[1]) * change * change
     deviation = tf.sqrt(square / (1 - _BETAS[1] ** step)) + _EPSILON
     score = read("score") - rate * mean / (1 - _BETAS[0] ** step) / deviation
     limit, growth, last = tf.unstack(read("limit"))
-    limit = tf.minimum(limit + growth, last)
-    mask = read("mask", "bool")
+    limit = tf.clip_by_value(
+        limit + growth, tf.minimum(limit, last), tf.maximum(limit, last)
+    )
     moved = (score > limit) | (mask & (score >= limit))
     mask = tf.where(tf.math.is_nan(limit), mask, moved)
     zero = tf.zeros((), whole.dtype)

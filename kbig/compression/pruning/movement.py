@@ -17,14 +17,17 @@ from kbig.compression.pruning.masked import is_of_this_run
 from kbig.compression.pruning.targets import Kernel
 from kbig.errors import UsageError
 
+# Share of the scores of a kernel that may be the same as its limit.
+_FEW = 0.001
+
 
 class Movement:
     """Scores kernels by minus weight times gradient while a model trains.
 
     Scores learn as the paper's experiments have it, by Adam and at the rate of
-    the weights: what counts is how steadily a weight moves, and a step of large
-    gradients counts no more than another. A plain sum is ruled by the first
-    steps of a fine-tuning, when the head knows nothing, and removes what
+    the optimizer: what counts is how steadily a weight moves, and a step of
+    large gradients counts no more than another. A plain sum is ruled by the
+    first steps of a fine-tuning, when the head knows nothing, and removes what
     matters most.
 
     What was removed keeps its last value aside, goes on being scored by it,
@@ -39,6 +42,10 @@ class Movement:
         masks: the variables of their masks.
         owner: the callback that prunes by them.
         state: what `save` wrote, to go on from.
+
+    Attributes:
+        updated: step of the optimizer at which the masks were updated last,
+            whoever does that says it; -1 before.
 
     Reference:
      - [Sanh et al., 2020](https://arxiv.org/abs/2005.07683)
@@ -58,6 +65,7 @@ class Movement:
         self._learned = [Learned.of(k.variable) for k in kernels]
         self._steps = zeros("movement_steps")
         self._open = [np.ones(k.variable.shape, bool) for k in kernels]
+        self.updated = -1
         self._optimizer = None
         if state is not None:
             self._restore(state)
@@ -72,6 +80,31 @@ class Movement:
             self._open[number] = mask
             score = self._learned[number].score
             score.assign(np.where(mask, 0, -np.inf).astype(np.float32))
+
+    def loaded_masks(
+        self, magnitudes: Mapping[int, np.ndarray]
+    ) -> dict[int, np.ndarray]:
+        """What the earlier run had removed.
+
+        Args:
+            magnitudes: by number of a kernel, of its weights.
+
+        Returns:
+            By number of a kernel, bool, False where it is removed.
+
+        Raises:
+            UsageError: what it had removed is not zero.
+        """
+        masks = {number: _numpy(self._masks[number]) for number in magnitudes}
+        for number, mask in masks.items():
+            if magnitudes[number][~mask].any():
+                raise UsageError(
+                    "The saved scores are of another moment than the model. "
+                    f"Received: {self._kernels[number].name} with weights "
+                    "that had been removed. Load the model that was saved "
+                    "when `save_state` was called."
+                )
+        return masks
 
     def check_free(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Raises where another callback of this run reads the gradients.
@@ -168,14 +201,16 @@ class Movement:
         learned = self._learned[number]
         scores = _numpy(learned.score)
         first, last = scores[mask].min(), scores[next_mask].min()
-        if np.all(scores[~next_mask] < last):
-            learned.limit.assign([first, (last - first) / steps, last])
-        else:  # As at first: equal scores say nothing.
+        # Equal scores, as all are at first, say nothing.
+        ties = np.count_nonzero(scores[~next_mask] == last)
+        if next_mask.all() or ties > _FEW * scores.size:
             self.stay(number)
+        else:
+            learned.limit.assign([first, (last - first) / steps, last])
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes all that it knows into an .npz file."""
-        arrays = {"steps": _numpy(self._steps)}
+        arrays = {"steps": _numpy(self._steps), "updated": self.updated}
         for number, learned in enumerate(self._learned):
             arrays[f"open_{number}"] = self._open[number]
             arrays[f"mask_{number}"] = _numpy(self._masks[number])
@@ -199,9 +234,11 @@ class Movement:
                 )
         for number, learned in enumerate(self._learned):
             self._open[number] = arrays[f"open_{number}"]
+            self._masks[number].assign(arrays[f"mask_{number}"])
             for name, variable in vars(learned).items():
                 variable.assign(arrays[f"{name}_{number}"])
         self._steps.assign(arrays["steps"])
+        self.updated = int(arrays["updated"])
 
     def _learn(self, gradients: Mapping[int, tf.Tensor], rate) -> None:
         """Scores each kernel, and has its weights go and return."""

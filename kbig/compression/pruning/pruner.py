@@ -41,6 +41,10 @@ class Pruner(keras.callbacks.Callback):
     anything was removed, and this warns of it. What is put back after it, only
     the report can tell.
 
+    Sparsity is exact after each update of the schedule, and at the end of the
+    run. By "movement" single weights go and return between two updates, too,
+    as their scores say, and sparsity is only near what was asked for.
+
     Args:
         sparsity: the share of each kernel to remove, in [0, 1), spread over
             the middle of the run, so that three tenths of it are left to
@@ -140,13 +144,8 @@ class Pruner(keras.callbacks.Callback):
         pruner.save_state("half.npz")
         ```
         """
+        self._check_has_scores()
         self._check_has_begun("Scores")
-        if self._movement is None:
-            raise UsageError(
-                "Only movement pruning has scores to save. Received: "
-                f"method={self.method!r}. Save the model: its zeros are all "
-                "that magnitude pruning goes on from."
-            )
         self._movement.save(path)
 
     def load_state(self, path: str | os.PathLike) -> None:
@@ -155,12 +154,16 @@ class Pruner(keras.callbacks.Callback):
         Args:
             path: the file. Whether it is of this model shows in `fit`.
 
+        Raises:
+            UsageError: the method is "magnitude".
+
         Example:
         ```python
         pruner = Pruner(0.9, method="movement")
         pruner.load_state("half.npz")
         ```
         """
+        self._check_has_scores()
         with np.load(path, allow_pickle=False) as arrays:
             self._loaded = dict(arrays)
 
@@ -241,7 +244,7 @@ class Pruner(keras.callbacks.Callback):
         magnitudes = {n: weights.magnitude(n) for n in range(len(kernels))}
         known = None
         if self._loaded is not None:
-            known = {n: self._loaded[f"mask_{n}"] for n in magnitudes}
+            known = movement.loaded_masks(magnitudes)
         stand = standing(
             self._request, kernels, sparsities, magnitudes, run, known
         )
@@ -251,6 +254,8 @@ class Pruner(keras.callbacks.Callback):
         self._kernels, self._left_alone = kernels, left_alone
         self._weights, self._movement = weights, movement
         self._due, self._targets = stand.due, stand.targets
+        if known is not None:
+            self._due = [d for d in stand.due if d[0] > movement.updated]
         self._batches = run.batches
         self._loaded = None
         clear(self.model, self)
@@ -282,6 +287,7 @@ class Pruner(keras.callbacks.Callback):
                 value = self._movement.exchange(number, value, mask)
             self._weights.assign(number, mask, value)
         if self._movement is not None:
+            self._movement.updated = step
             self._follow(step, found, scores)
 
     def _follow(self, step: int, masks: Mapping, scores: Mapping) -> None:
@@ -309,6 +315,14 @@ class Pruner(keras.callbacks.Callback):
 
     def _step(self) -> int:
         return int(ops.convert_to_numpy(self.model.optimizer.iterations))
+
+    def _check_has_scores(self) -> None:
+        if self.method != "movement":
+            raise UsageError(
+                "Only movement pruning has scores. Received: "
+                f"method={self.method!r}. Save and load the model: its zeros "
+                "are all that magnitude pruning goes on from."
+            )
 
     def _check_has_begun(self, what: str) -> None:
         if self._weights is None:

@@ -6,6 +6,8 @@ import pytest
 
 from kbig.compression import Pruner
 from kbig.compression.pruning.schedules import PolynomialSparsity
+from kbig.errors import UsageError
+from kbig.training import Runtime
 from kbig.training import adam
 
 RATE = 0.1
@@ -121,6 +123,66 @@ def test_what_was_removed_returns_before_the_next_update():
     assert one[4] == 0  # It moved towards zero.
     assert 5 < returned < 19
     assert 0.5 < one[returned] < 1.5  # As it was, but for a step or two.
+
+
+@pytest.mark.parametrize("updates", [{0: 0, 5: 0, 20: 0}, {0: 0, 20: 0}])
+def test_nothing_goes_where_nothing_shall(updates):
+    pruner = Pruner(at(updates), method="movement")
+    seen = weights_seen(*changing_data(), [1.0, 1.1, 0.9, 1.2], pruner)
+    assert (seen != 0).all()
+
+
+def test_weights_that_a_callback_puts_back_are_theirs():
+    """What was set aside before is not added to them."""
+
+    class PutBack(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 7:
+                self.model.set_weights([np.full((4, 1), 1.5)])
+
+    model = linear([1.0, 1.0, 1.0, 1.0])
+    model.compile(keras.optimizers.SGD(1e-6), "mse")
+    x, y = changing_data()
+    look = Look()
+    model.fit(
+        x.reshape(-1, 4),
+        y.reshape(-1),
+        batch_size=32,
+        shuffle=False,
+        verbose=0,
+        callbacks=[
+            Pruner(at({5: 1, 20: 1}), method="movement"),
+            PutBack(),
+            look,
+        ],
+    )
+    seen = np.array(look.seen)
+    assert (seen[4] == 0).sum() == 1
+    # Each is what was put back, or what was set aside.
+    put_back = np.isclose(seen[8:], 1.5, atol=1e-3)
+    aside = np.isclose(seen[8:], 1.0, atol=1e-3)
+    assert (put_back | aside | (seen[8:] == 0)).all()
+    assert put_back.any()
+
+
+@pytest.mark.usefixtures("update")
+def test_two_replicas_remove_what_one_does():
+    """The gradient of all rows decides, on both."""
+    x, y = changing_data()
+    start, schedule = [1.0, 1.1, 0.9, 1.2], at({3: 1, 9: 2, 14: 2})
+    alone = weights_seen(x, y, start, Pruner(schedule, method="movement"))
+    with Runtime("mirrored", "float32").scope():
+        both = weights_seen(x, y, start, Pruner(schedule, method="movement"))
+    np.testing.assert_array_equal(both == 0, alone == 0)
+    np.testing.assert_allclose(both, alone, rtol=1e-4)
+
+
+def test_gradients_that_are_not_finite_are_told():
+    x, y = changing_data()
+    y[3] = np.nan
+    pruner = Pruner(at({2: 1, 9: 1}), method="movement")
+    with pytest.raises(UsageError, match="not finite"):
+        weights_seen(x, y, [1.0, 1.1, 0.9, 1.2], pruner)
 
 
 def test_groups_wait_for_the_next_update():

@@ -85,8 +85,15 @@ def test_by_magnitude_bit_for_bit(tmp_path, optimizer, pattern):
     assert_same(model, whole)
 
 
-def test_by_movement_bit_for_bit(tmp_path):
-    optimizer = OPTIMIZERS[0]
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        OPTIMIZERS[0],
+        # Five batches a step: the second run begins within one.
+        lambda: kbig.training.adamw(1e-2, gradient_accumulation_steps=5),
+    ],
+)
+def test_by_movement_bit_for_bit(tmp_path, optimizer):
     whole = start(optimizer)
     fit(whole, Pruner(0.8, method="movement"), epochs=4)
 
@@ -109,6 +116,14 @@ def test_by_movement_bit_for_bit(tmp_path):
     second.load_state(tmp_path / "half.npz")
     fit(model, second, epochs=4, initial_epoch=2)
     assert_same(model, whole)
+
+    later = Pruner(0.8, method="movement")
+    later.load_state(tmp_path / "half.npz")
+    dense = start(optimizer)
+    check_usage_error(lambda: fit(dense, later, epochs=4), "another moment")
+    check_usage_error(
+        lambda: Pruner(0.8).load_state(tmp_path / "half.npz"), "magnitude"
+    )
 
 
 def test_within_an_epoch_by_exact_resume(tmp_path):
