@@ -15,7 +15,7 @@ from kbig.compression.pruning.schedules import run_of
 from kbig.compression.pruning.targets import Kernel
 from kbig.errors import UsageError
 
-# The paper's runs have tens of thousands; 750 are far too few (README).
+# The paper has tens of thousands; in 744 magnitude does better (README).
 ENOUGH_STEPS = 5_000
 
 
@@ -117,9 +117,9 @@ def _warn_of_few(steps: int) -> None:
     if steps < ENOUGH_STEPS:
         warnings.warn(
             "Movement pruning takes thousands of steps. Received: a run of "
-            f"{steps}, in which scores are mostly noise that the inputs of a "
-            "unit share, and removing at random may do better. Train for "
-            f'{ENOUGH_STEPS:,} or more, or take method="magnitude".',
+            f"{steps}, in which scores are mostly noise and removing by "
+            f"magnitude does better. Train for {ENOUGH_STEPS:,} or more, or "
+            'take method="magnitude".',
             stacklevel=3,
         )
 
