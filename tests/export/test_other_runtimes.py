@@ -45,6 +45,10 @@ def saved_model(model, x, folder, monkeypatch, mode):
     return folder
 
 
+def tflite(model, x, folder, monkeypatch, mode):
+    return litert_file(model, x, folder, mode)
+
+
 def needs(program, package):
     if not shutil.which(program):
         pytest.skip(f"There is no {program}.")
@@ -68,9 +72,9 @@ def check(outputs, model, samples, file):
     "write, mode",
     [
         (saved_model, "float32"),
-        (litert_file, "float32"),
-        (litert_file, "dynamic"),
-        (litert_file, "int8"),
+        (tflite, "float32"),
+        (tflite, "dynamic"),
+        (tflite, "int8"),
         (onnx_file, "float32"),
         (onnx_file, "dynamic"),
         (onnx_file, "int8"),
