@@ -1,19 +1,23 @@
 # make demo   text in, artefacts that are proved to work, and a report out
 # make test   lint, direction of imports, and the default selection of tests
-# make test-slow   the rest of the tests
-# make all checks run in .venv, which every target sets up by itself.
+# make test-ci     the slow tests that CI runs, too
+# make test-slow   all slow tests
+# Every target sets up .venv by itself.
 
 PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-ci test-slow lint clean
 
 demo: $(BIN)/installed
 	$(BIN)/kbig demo --out runs/demo --overwrite
 
 test: $(BIN)/installed lint
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" --durations 30
+
+test-ci: $(BIN)/installed
+	$(BIN)/python -m pytest -q -n 2 -m ci
 
 test-slow: $(BIN)/installed
 	$(BIN)/python -m pytest -q -n 2 -m slow

@@ -1,5 +1,6 @@
-"""One configuration of TensorFlow for the whole session."""
+"""One configuration of TensorFlow for the session, and which tests are slow."""
 
+import collections
 import gc
 import os
 
@@ -20,6 +21,21 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Makes slow what only CI runs each time: `ci`, and all later cases."""
+    cases = collections.Counter()
+    for item in items:
+        first = item.get_closest_marker("first_cases")
+        if first is not None:
+            name = item.nodeid.partition("[")[0]
+            cases[name] += 1
+            if cases[name] > first.args[0]:
+                item.add_marker("ci")
+        if item.get_closest_marker("ci") is not None:
+            item.add_marker("slow")
 
 
 def pytest_collection_finish():

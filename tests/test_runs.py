@@ -39,6 +39,7 @@ def test_what_was_saved_is_there_again(run):
     assert opened.tokenizer().get_vocabulary() == list(vocabulary)
 
 
+@pytest.mark.ci
 def test_a_trained_model_loads_where_kbig_is_not(run):
     model = models.mlp((4,), 2)
     model.compile(training.adamw(training.WarmupLinear(0.1, 1, 5)), "mse")

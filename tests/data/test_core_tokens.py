@@ -64,6 +64,7 @@ def check_same(texts, ids, most_unknown):
     assert flat.count(1) < most_unknown * len(flat)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("lowercase, strip_accents", FOLDINGS)
 def test_ten_thousand_strings_have_the_same_ids(
     tokens, lowercase, strip_accents

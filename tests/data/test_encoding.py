@@ -98,6 +98,7 @@ def many_strings():
     return [*random_strings(5000), *glosses[:5000]]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "lowercase, strip_accents", [(True, True), (False, False), (True, False)]
 )

@@ -100,6 +100,7 @@ def peak_of_packing(count, **options):
     return peak / 2**20
 
 
+@pytest.mark.ci
 def test_memory_of_packing(tmp_path, monkeypatch):
     monkeypatch.setattr(packing, "_TOGETHER", 2**14)
     path = tmp_path / "rows.int32"

@@ -95,6 +95,7 @@ def on_disk(rows, path):
     return np.memmap(path, rows.dtype, mode="r", shape=rows.shape)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("dtype", ["int32", "uint16"])
 def test_rows_of_a_file_give_the_same_batches(tmp_path, dtype):
     rows = make_rows(10, 16, padding=3)
@@ -152,6 +153,7 @@ def masked_lm():
 
 
 # Keras fails at both together, whatever the rows are.
+@pytest.mark.ci
 @pytest.mark.parametrize("replicas, steps_per_execution", [(2, 1), (1, 2)])
 def test_training_on_rows_of_a_file_is_as_on_rows_in_memory(
     tmp_path, replicas, steps_per_execution
@@ -225,6 +227,7 @@ def test_pairs_bring_their_labels():
     np.testing.assert_array_equal(weights["next_sentence"], np.ones(4))
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("masking", ["whole-word", "span"])
 def test_words_and_spans_resume_too(masking):
     rows = make_rows(10, 16)

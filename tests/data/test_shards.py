@@ -45,6 +45,7 @@ def expected(documents=DOCUMENTS, vocabulary=VOCABULARY, lowercase=True):
     return [[ids for ids in group if ids] for group in tokens]
 
 
+@pytest.mark.ci
 def test_documents_are_those_of_the_tokenizer_in_order(tmp_path):
     report = write(tmp_path)
     found = shards.read_shards(tmp_path, VOCABULARY)
@@ -64,6 +65,7 @@ def test_documents_are_those_of_the_tokenizer_in_order(tmp_path):
     assert "tokens" in str(report)
 
 
+@pytest.mark.ci
 def test_the_stream_of_tensorflow_gives_the_same_documents(tmp_path):
     write(tmp_path)
     found = shards.read_shards(tmp_path, VOCABULARY)
@@ -133,6 +135,7 @@ def test_a_writer_may_be_interrupted_again_and_again(tmp_path):
     assert ids_of(found.documents()) == expected(PLAIN)
 
 
+@pytest.mark.ci
 def test_a_missing_or_shortened_shard_is_written_again(tmp_path):
     write(tmp_path)
     (tmp_path / "shard-00000.tfrecord").unlink()

@@ -55,6 +55,7 @@ def test_pairs_equal_those_of_hugging_face(texts, tokens, length):
         assert encoded[name].dtype == tf.int32
 
 
+@pytest.mark.ci
 def test_pairs_in_a_pipeline_and_in_a_saved_model(tmp_path):
     bert_tokenizer = encoding.tokenizer((*SPECIAL_TOKENS, "a", "b"))
     pairs = np.array([["A b", "b"], ["b", "a b a b"]], dtype=object)

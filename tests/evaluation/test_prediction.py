@@ -86,6 +86,7 @@ def test_tags_of_logits_that_are_not_finite_are_none(token_model, tokenizer):
         evaluation.predict_tags(broken, [("ab", "c")], tokenizer, 24)
 
 
+@pytest.mark.ci
 def test_a_model_learns_tags_from_batches(tokenizer):
     generator = np.random.default_rng(0)
     kinds = {"a": 0, "ab": 1, "b": 2, "c": 0}

@@ -45,6 +45,7 @@ def exported(text_model, tmp_path_factory, own_processes):
     return directory, report
 
 
+@pytest.mark.ci
 def test_every_artefact_is_there_and_nothing_else(exported):
     directory, report = exported
     names = {path.name for path in directory.iterdir()}
@@ -98,6 +99,7 @@ def test_the_report_says_what_xnnpack_leaves(exported, tmp_path):
     assert stored["artefacts"][1]["xnnpack"]["left"] == dict(found.left)
 
 
+@pytest.mark.ci
 def test_all_of_a_small_network_is_taken_by_xnnpack(tmp_path):
     model = models.mlp((4,), 3, (8,))
     report = export.litert(model, tmp_path / "m.tflite")
@@ -130,6 +132,7 @@ def test_weights_are_stored_once(exported, text_model):
     assert count == model.count_params()
 
 
+@pytest.mark.ci
 def test_it_runs_where_keras_cannot_be_imported(exported):
     directory, _ = exported
     worker = pathlib.Path(export.__file__).with_name("worker.py")
@@ -145,6 +148,7 @@ def test_it_runs_where_keras_cannot_be_imported(exported):
     assert loaded["keras"] is False
 
 
+@pytest.mark.ci
 def test_the_next_export_is_the_next_version(exported, text_model):
     directory, _ = exported
     model, tokenizer = text_model
@@ -172,6 +176,7 @@ def test_a_file_that_differs_from_the_model_is_found(exported, text_model):
     assert export.verify(model, [file], inputs).passed
 
 
+@pytest.mark.ci
 def test_labels_in_another_order_are_found(exported, text_model):
     directory, _ = exported
     model, tokenizer = text_model
@@ -202,6 +207,7 @@ def test_a_file_cut_short_is_found(exported, text_model, tmp_path):
         export.verify(model, [broken], inputs)
 
 
+@pytest.mark.ci
 def test_a_failed_gate_leaves_nothing(text_model, tmp_path, monkeypatch):
     monkeypatch.setitem(export.compare.TOLERANCES, "int8", 1e-9)
     model, tokenizer = text_model
@@ -215,6 +221,7 @@ def test_a_failed_gate_leaves_nothing(text_model, tmp_path, monkeypatch):
     assert caught.value.report.artefacts[0].largest_difference > 1e-9
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("mode", "trained", "weights", "remedy"),
     [
@@ -241,6 +248,7 @@ def test_a_failed_gate_says_what_to_do(
     assert remedy in str(caught.value)
 
 
+@pytest.mark.ci
 def test_an_op_that_phones_lack_is_refused(tmp_path):
     class Fourier(keras.layers.Layer):
         def call(self, x):

@@ -114,6 +114,7 @@ def check(found, logits, class_names):
     assert len(set(names)) > 1
 
 
+@pytest.mark.ci
 def test_texts_go_in_and_names_come_out(program, topics):
     model, tokenizer, folder = topics
     found, process = answers(program, folder, SENTENCES, _tokenizer_libraries())
@@ -141,6 +142,7 @@ def test_numbers_go_in(build, rows, program, tmp_path):
     check(found, model.predict(rows, verbose=0), CLASSES)
 
 
+@pytest.mark.ci
 def test_a_tokenizer_of_core_ops_needs_no_library(program, topics, tmp_path):
     model, tokenizer, _ = topics
     core_tokens = CoreTokens(tokenizer)

@@ -29,6 +29,7 @@ def file(bert, tmp_path_factory):
     return file
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 3), (32, 4)])
 def test_any_shape_gives_what_the_model_gives(bert, file, shape):
     rows, steps = shape
@@ -52,6 +53,7 @@ def test_without_it_the_shape_of_the_samples_is_fixed(bert, tmp_path):
     assert {tuple(x["shape_signature"]) for x in details} == {(1, 6)}
 
 
+@pytest.mark.ci
 def test_of_several_formats_the_litert_files_are_free(bert, tmp_path):
     report = export.artefacts(
         bert,
@@ -65,6 +67,7 @@ def test_of_several_formats_the_litert_files_are_free(bert, tmp_path):
     assert {tuple(x["shape_signature"]) for x in details} == {(1, -1)}
 
 
+@pytest.mark.ci
 def test_a_server_beside_it_is_asked_whole_texts(tmp_path):
     model, _, tokenizer = text_classifier()
     texts = np.array(["a cat sat " * 20, "", TEXTS[0]])
@@ -80,6 +83,7 @@ def test_a_server_beside_it_is_asked_whole_texts(tmp_path):
     assert report.passed
 
 
+@pytest.mark.ci
 def test_a_file_that_is_wrong_at_another_length_is_not_published(
     bert, tmp_path, monkeypatch
 ):
@@ -118,6 +122,7 @@ def test_what_cannot_be_free_is_said_first(name, mode, free, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.ci
 def test_a_convolution_takes_any_number_of_images(tmp_path):
     model, x = trained("CNN, residual")
     quantized_file = tmp_path / "cnn.tflite"

@@ -40,6 +40,7 @@ def older(tmp_path):
     return folder
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("own_processes")
 def test_a_disk_that_fills_during_a_conversion_is_no_fault_of_the_model(
     tmp_path,
@@ -56,6 +57,7 @@ def test_a_disk_that_fills_during_a_conversion_is_no_fault_of_the_model(
         assert not list(tmp_path.glob(".part-*"))
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("own_processes")
 @pytest.mark.parametrize("format", ["litert-float32", "onnx-float32"])
 def test_a_limit_of_the_converters_process_is_said(
@@ -81,6 +83,7 @@ def test_a_model_that_does_not_convert_stays_a_fault_of_the_model():
     assert isinstance(error, GateError)
 
 
+@pytest.mark.ci
 def test_a_full_temporary_disk_is_not_blamed_on_the_target(
     older, tmp_path, monkeypatch
 ):
@@ -105,6 +108,7 @@ def test_an_error_of_another_path_names_it(tmp_path):
     assert "Cannot write into /elsewhere/rows.npz: Permission" in str(e.value)
 
 
+@pytest.mark.ci
 def test_a_target_that_is_read_only_keeps_its_older_version(older):
     before = contents(older)
     said = "Cannot write into .*models: (Read-only file system|Permission)"

@@ -13,6 +13,7 @@ from kbig.errors import UsageError
 ROWS = np.random.default_rng(0).normal(size=(32, 6, 2)).astype("float32")
 
 
+@pytest.mark.ci
 def test_an_lstm_in_int16_is_close_to_it(tmp_path):
     model = models.rnn((6, 2), 3, units=(8,))
     path = tmp_path / "m.tflite"

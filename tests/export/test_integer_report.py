@@ -45,6 +45,7 @@ def made(tmp_path_factory):
     return model, quantized, held, rows, path, report
 
 
+@pytest.mark.ci
 def test_the_layer_that_is_off_is_the_first_in_the_list(made):
     model, _, held, rows, _, report = made
     first, *others = report.integers.layers

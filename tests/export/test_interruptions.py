@@ -50,6 +50,7 @@ def test_where_nothing_can_be_made_is_said_first():
         kbig.export.saved_model(kbig.models.mlp((4,), 2), "/proc/kbig")
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("format", ["savedmodel", "litert-float32"])
 def test_a_full_disk_leaves_the_older_version(format, tmp_path):
     small = kbig.models.mlp((4,), 2, (4,))

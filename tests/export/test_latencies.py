@@ -45,6 +45,7 @@ def files(tmp_path_factory):
     return model, paths
 
 
+@pytest.mark.ci
 def test_every_artefact_at_every_setting(files):
     model, paths = files
     x = np.random.default_rng(0).normal(size=(5, 512)).astype("float32")

@@ -56,6 +56,7 @@ def files(tmp_path_factory):
     return paths
 
 
+@pytest.mark.ci
 def test_a_wide_model_takes_longer(files):
     report = export.latency_ratio(files[1], files[0], rounds=6)
     # 16,000 times the products.

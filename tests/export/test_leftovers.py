@@ -32,6 +32,7 @@ def owner(tmp_path):
         process.kill()
 
 
+@pytest.mark.ci
 def test_a_running_export_keeps_its_folder(owner, tmp_path):
     process, aside = owner
     with staging(tmp_path) as own:
@@ -44,6 +45,7 @@ def test_a_running_export_keeps_its_folder(owner, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.ci
 def test_the_folder_of_a_killed_export_goes_with_the_next(owner, tmp_path):
     process, aside = owner
     process.kill()

@@ -35,6 +35,7 @@ def test_names_of_signatures():
         assert length_of(other) is None
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "mode",
     [
@@ -79,6 +80,7 @@ def test_every_length_gives_what_the_model_gives(bert, tmp_path, mode):
         assert error < 0.05
 
 
+@pytest.mark.ci
 def test_a_wrong_length_is_found(bert, tmp_path, monkeypatch):
     from kbig.export import runtime
 

@@ -82,6 +82,7 @@ def run(file, samples, kernels, threads):
     return outputs, "DELEGATE" in operations
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "name, mode",
     [

@@ -72,6 +72,7 @@ def image_file(tmp_path_factory):
     return write(model, tmp_path_factory.mktemp("image"), samples=None)
 
 
+@pytest.mark.ci
 def test_the_model_is_named(text_file):
     root, _ = metadata(text_file)
     assert text(root, fbs.NAME) == "topics"
@@ -136,6 +137,7 @@ def test_the_same_is_added_at_another_time(image_file, tmp_path, monkeypatch):
     assert made[0] == made[1]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "make_tokenizer", [data.tokenizer, keras_hub.models.BertTokenizer]
 )

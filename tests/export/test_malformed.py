@@ -108,6 +108,7 @@ def test_a_spoiled_file_is_refused_or_judged(suffix, folder, model, tmp_path):
     assert refused > FILES_A_FORMAT / 3
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(
     "old, new, message",

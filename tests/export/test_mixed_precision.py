@@ -44,6 +44,7 @@ def written(model, path) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "name, policy",
     [

@@ -40,6 +40,7 @@ def exported(tmp_path_factory, own_processes):
     return model, directory, report
 
 
+@pytest.mark.ci
 def test_files_are_there_and_the_report_has_what_was_measured(exported):
     _, directory, report = exported
     names = {path.name for path in directory.iterdir()}
@@ -63,6 +64,7 @@ def test_names_are_those_of_the_model(exported):
     assert [x.name for x in graph.output] == ["logits"]
 
 
+@pytest.mark.ci
 def test_a_file_that_differs_from_the_model_is_found(exported):
     model, directory, _ = exported
     other = keras.models.clone_model(model)

@@ -49,6 +49,7 @@ def fewer_and_shorter(model, x):
     }
 
 
+@pytest.mark.first_cases(1)
 @every_builder
 def test_float32_and_dynamic_are_the_model(name, tmp_path, monkeypatch):
     model, x = trained(name)

@@ -48,6 +48,7 @@ def check_equal(file, model, x, steps=3):
     assert (got.argmax(-1) == expected.argmax(-1)).mean() >= 0.99
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "family",
     [
@@ -69,6 +70,7 @@ def test_file_computes_what_was_trained(family, tmp_path, monkeypatch):
     assert numbers_of_a_byte(file) >= kernels
 
 
+@pytest.mark.ci
 def test_a_cnn_runs_in_integers_from_end_to_end(tmp_path, monkeypatch):
     model, x, _ = FAMILIES["residual"]()
     quantized = kbig.compression.quantize_aware(model, x)
@@ -83,6 +85,7 @@ def test_a_cnn_runs_in_integers_from_end_to_end(tmp_path, monkeypatch):
     assert (found["QuantizeLinear"], found["DequantizeLinear"]) == (1, 1)
 
 
+@pytest.mark.ci
 def test_skipped_layers_and_four_bits(tmp_path, monkeypatch):
     model, x, _ = FAMILIES["mlp"]()
     quantized = kbig.compression.quantize_aware(

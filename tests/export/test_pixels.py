@@ -22,6 +22,7 @@ def model():
     return trained("CNN, plain")[0]
 
 
+@pytest.mark.ci
 def test_bytes_in_and_what_the_model_says_out(model, tmp_path):
     report = export.artefacts(
         model,

@@ -59,6 +59,7 @@ def folder(exported):
     return pathlib.Path(exported.artefacts[0].path)
 
 
+@pytest.mark.ci
 def test_each_signature_says_which_call_it_answers(folder, exported):
     (graph,) = loader_impl.parse_saved_model(str(folder)).meta_graphs
     methods = {
@@ -86,6 +87,7 @@ def test_the_embedding_is_the_mean_over_real_tokens(folder, text_model):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+@pytest.mark.ci
 def test_warm_up_requests_are_answered_by_the_signatures(folder):
     loaded = tf.saved_model.load(str(folder))
     file = folder / "assets.extra" / "tf_serving_warmup_requests"
@@ -151,6 +153,7 @@ def test_vocabulary_and_class_names_are_assets(folder, text_model):
     assert names == list(CLASSES)
 
 
+@pytest.mark.ci
 def test_without_the_messages_there_are_no_requests_and_a_note(
     tmp_path, monkeypatch
 ):
@@ -208,6 +211,7 @@ def test_examples_may_end_in_zeros_on_their_way_to_the_process():
     assert _loaded(_storable(serialized)).tolist() == serialized.tolist()
 
 
+@pytest.mark.ci
 def test_wrong_scores_and_classes_are_found(tmp_path):
     model = models.mlp((4,), 3)
     x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")

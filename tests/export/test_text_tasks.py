@@ -41,6 +41,7 @@ def exported(model, directory, **options):
     return report, loaded.signatures["serving_default"]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_pairs_go_in_as_two_strings(backbone, tmp_path):
     model = models.bert_classifier(backbone, 2)
@@ -65,6 +66,7 @@ def test_pairs_go_in_as_two_strings(backbone, tmp_path):
     assert change.max() > 1e-2
 
 
+@pytest.mark.ci
 def test_several_labels_are_judged_one_by_one(backbone, tmp_path):
     model = models.bert_classifier(backbone, 3)
     labels = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], "float32")
@@ -88,6 +90,7 @@ def test_several_labels_are_judged_one_by_one(backbone, tmp_path):
     assert report.metric == pytest.approx(f1)
 
 
+@pytest.mark.ci
 def test_every_piece_gets_a_tag(backbone, tmp_path):
     model = models.bert_token_classifier(backbone, 3)
     names = ("O", "B-X", "I-X")
@@ -102,6 +105,7 @@ def test_every_piece_gets_a_tag(backbone, tmp_path):
     assert report.top1_agreement == 1.0
 
 
+@pytest.mark.ci
 def test_padding_is_not_compared(tmp_path):
     """A tagger whose every word is tagged wrongly, and no padding is."""
     inputs = {

@@ -84,6 +84,7 @@ def other_ops(graph):
     return {op for op in used if not hasattr(tf.raw_ops, op)}
 
 
+@pytest.mark.ci
 def test_only_the_ops_of_the_tokenizer_differ(core, text):
     one, other = graph_of(core.path), graph_of(text)
     assert one.signature_def.keys() == other.signature_def.keys()
@@ -92,6 +93,7 @@ def test_only_the_ops_of_the_tokenizer_differ(core, text):
     assert not other_ops(one)
 
 
+@pytest.mark.ci
 def test_every_signature_answers_as_the_model(topics, core):
     model, tokenizer = topics
     served = tf.saved_model.load(core.path).signatures
@@ -111,6 +113,7 @@ def test_every_signature_answers_as_the_model(topics, core):
     ].shape == (0, 3)
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(sys.platform != "linux", reason="It reads Linux's /proc.")
 def test_verification_loads_the_library_where_it_is_needed(core, text):
     loaded = []
@@ -123,6 +126,7 @@ def test_verification_loads_the_library_where_it_is_needed(core, text):
     assert loaded == [False, True]
 
 
+@pytest.mark.ci
 def test_other_ids_are_found_and_nothing_is_written(
     topics, tmp_path, monkeypatch
 ):

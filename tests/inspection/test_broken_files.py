@@ -65,6 +65,7 @@ def noise(content, draw):
     content[8:] = draw.randbytes(len(content[8:]))
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("reader", WHOLE)
 def test_whatever_is_wrong_is_said(reader, folder, tmp_path):
     draw = random.Random(reader)

@@ -72,6 +72,7 @@ def test_what_is_appended_to_a_litert_file(folder, tmp_path):
     assert (file.name, file.bytes) == ("labels.txt", 17)
 
 
+@pytest.mark.ci
 def test_a_saved_model_and_its_versions(folder):
     report = export.inspect(folder)
     assert report.path == str(folder / "1")
@@ -122,6 +123,7 @@ def test_a_truncated_weight_of_64_bits_is_found(folder, tmp_path):
         export.inspect(tmp_path / "m.onnx")
 
 
+@pytest.mark.ci
 def test_versions_with_leading_zeros(folder, tmp_path):
     (source,) = folder.glob("*/saved_model.pb")
     shutil.copytree(source.parent, tmp_path / "0012")

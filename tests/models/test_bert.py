@@ -63,6 +63,7 @@ def test_size_as_a_mapping():
     assert models.bert(TINY, 20).get_config()["intermediate_dim"] == 64
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("activation", ["gelu", "gelu_approximate"])
 def test_classifier_s_backbone_is_found_after_loading(activation, tmp_path):
     size = {**TINY, "activation": activation, "layer_norm_epsilon": 1e-3}

@@ -98,6 +98,7 @@ def test_saved_and_loaded_it_computes_the_same(tmp_path):
     assert found.num_layers == 2
 
 
+@pytest.mark.ci
 def test_in_bfloat16_and_xla_texts_stay_apart_too():
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")

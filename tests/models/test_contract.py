@@ -115,6 +115,7 @@ def cross_entropy(targets):
     )
 
 
+@pytest.mark.first_cases(1)
 @every_builder
 def test_learns_one_batch(name):
     build, inputs, targets = BUILDERS[name]
@@ -127,6 +128,7 @@ def test_saves(name, tmp_path):
     contracts.check_saving(build(), inputs, tmp_path / "model.keras")
 
 
+@pytest.mark.first_cases(1)
 @every_builder
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_logits_are_float32(name, policy):

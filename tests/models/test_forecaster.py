@@ -35,6 +35,7 @@ def test_saving(tmp_path):
     contracts.check_saving(model, WINDOWS, tmp_path / "model.keras")
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_it_learns_a_trend():
     start = np.random.default_rng(0).normal(size=(256, 1))

@@ -107,6 +107,7 @@ def kernels(model):
     return [layer.get_weights()[0] for layer in model.layers if layer.weights]
 
 
+@pytest.mark.ci
 def test_a_pruned_run(folder, tmp_path, capsys):
     out = tmp_path / "pruned"
     assert recipe("prune", folder, out, "--sparsity", 0.75) == 0
@@ -139,6 +140,7 @@ def test_a_pruned_run(folder, tmp_path, capsys):
         assert part in printed and part in page
 
 
+@pytest.mark.ci
 def test_one_recipe_after_the_other(folder, tmp_path, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
     fast = ("--epochs", 1, "--no-control", "--learning-rate", 0.02)
@@ -165,6 +167,7 @@ def test_one_recipe_after_the_other(folder, tmp_path, capsys):
     assert config | {"dry_run": False} == recorded
 
 
+@pytest.mark.ci
 def test_zeros_of_a_pruned_run(folder, tmp_path, capsys):
     """Shrinking keeps what is left of them; a product of two has none."""
     pruned, small = tmp_path / "pruned", tmp_path / "small"
@@ -182,6 +185,7 @@ def test_zeros_of_a_pruned_run(folder, tmp_path, capsys):
     assert "those of hidden_0, logits are lost" in capsys.readouterr().out
 
 
+@pytest.mark.ci
 def test_the_control_is_trained_as_what_is_compressed(folder, tmp_path):
     def untouched(material):
         nothing = types.SimpleNamespace(tables=list)

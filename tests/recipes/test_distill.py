@@ -66,6 +66,7 @@ def distil(folder, *arguments, out):
     return cli.main([*map(str, given)])
 
 
+@pytest.mark.ci
 def test_a_student_that_reads_its_own_tokens(folder, tmp_path):
     (tmp_path / "more.txt").write_text("a furry tree\n\na green beast\n" * 9)
     out = tmp_path / "run"

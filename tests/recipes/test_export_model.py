@@ -32,6 +32,7 @@ def export(source, *arguments):
     return cli.main([*map(str, given), *map(str, arguments)])
 
 
+@pytest.mark.ci
 def test_a_published_version_stays_until_the_next_is_proved(
     source, tmp_path, monkeypatch, capsys
 ):
@@ -72,6 +73,7 @@ def test_a_target_that_is_read_only_is_one_line(source, tmp_path, capsys):
     assert contents(models) == before
 
 
+@pytest.mark.ci
 def test_a_full_disk_for_the_report_says_that_the_export_is_whole(
     source, tmp_path, capsys
 ):

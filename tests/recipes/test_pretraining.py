@@ -181,6 +181,7 @@ def fit(config, start, rows, directory):
     return model, fitted
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("options", [{"steps": 10}, {"epochs": 3}])
 def test_every_step_is_taken_once(options, tmp_path, monkeypatch):
@@ -228,6 +229,7 @@ def test_what_starts_from_nothing_looks_nearby():
     )
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("eagerly")
 def test_dropout_is_of_the_pretraining_alone(tmp_path, monkeypatch):
     def rates(model):
@@ -252,6 +254,7 @@ def test_dropout_is_of_the_pretraining_alone(tmp_path, monkeypatch):
         assert rates(model) == {0.1}
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("eagerly")
 def test_a_run_that_diverges_fails(tmp_path):
     texts = sentences(90, np.random.default_rng(0))

@@ -46,6 +46,7 @@ def numbers(out):
     return json.loads((out / "metrics.json").read_text())
 
 
+@pytest.mark.ci
 def test_the_file_is_as_good_as_the_table_says(folder, tmp_path, capsys):
     out = tmp_path / "int8"
     made = command(

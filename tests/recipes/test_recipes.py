@@ -62,6 +62,7 @@ def images(tmp_path):
     return tmp_path / "images"
 
 
+@pytest.mark.ci
 def test_images_of_a_folder(images, tmp_path):
     out = tmp_path / "run"
     metrics = recipe(

@@ -65,6 +65,7 @@ def asked(capsys, *arguments):
     return status, captured.out if status == 0 else captured.err
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 def test_texts_are_answered_as_json(way, topics, capsys):
     logits, urls, _ = topics

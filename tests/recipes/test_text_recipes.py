@@ -181,6 +181,7 @@ def test_what_cannot_be_fused_on_request_is_refused(few, tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.mark.ci
 def test_a_small_run_leaves_what_others_start_from(few, tmp_path, capsys):
     out = tmp_path / "run"
     assert command(few, out, "--epochs", 1, "--patience", 1) == 0
@@ -222,6 +223,7 @@ def test_a_small_run_leaves_what_others_start_from(few, tmp_path, capsys):
     assert config | unlike == run.config
 
 
+@pytest.mark.ci
 def test_the_model_is_saved_before_other_seeds(few, tmp_path, monkeypatch):
     train, out = text_training.train, tmp_path / "run"
     seeds = []

@@ -49,6 +49,7 @@ def trained_on(targets):
     return model.predict(inputs, verbose=0)[:, 0], history["loss"]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "unit", [1e-4, pytest.param(1e4, marks=pytest.mark.slow)]
 )
@@ -97,6 +98,7 @@ def test_a_new_vocabulary_has_the_accents_of_its_tokenizer(
     assert words.vocabulary.index("[UNK]") not in ids.flat_values.numpy()
 
 
+@pytest.mark.ci
 def test_a_head_on_features_sees_every_row(tmp_path, monkeypatch):
     lines = [f"{'word ' * (1 + n % 40)}{n},{n % 2}" for n in range(500)]
     table = tmp_path / "table.csv"

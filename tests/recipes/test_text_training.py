@@ -45,6 +45,7 @@ def train(material, directory, method="full"):
     return text_training.train(material, start, method, directory)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "task, method", [("tags", "full"), ("multilabel", "frozen")]
 )
@@ -83,6 +84,7 @@ def test_the_main_metric_stops_and_chooses_the_epoch(
     assert f"val_{judge.metric}" in header
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("weights, share", [("none", 0.1), ("balanced", 0.5)])
 def test_balanced_classes_count_alike(weights, share, material, tmp_path):
     material = with_options(

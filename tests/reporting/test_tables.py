@@ -128,6 +128,7 @@ hostile = st.lists(
 ).map("".join)
 
 
+@pytest.mark.ci
 @hypothesis.settings(
     max_examples=60, derandomize=True, deadline=None, database=None
 )

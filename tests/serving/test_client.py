@@ -75,6 +75,7 @@ def logits_of(classifier, texts):
     return model.predict(inputs, verbose=0)
 
 
+@pytest.mark.ci
 def test_predictions_are_those_of_the_model(client, classifier):
     outputs = client.predict(TEXTS)
     logits = logits_of(classifier, TEXTS)

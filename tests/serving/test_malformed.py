@@ -72,6 +72,7 @@ def test_any_text_is_answered_as_the_model_reads_it(topics, rows):
     np.testing.assert_allclose(one["embedding"], other["embedding"], atol=1e-4)
 
 
+@pytest.mark.ci
 def test_what_is_too_long_or_broken_has_the_documented_ids(topics):
     vocabulary = topics.job.tokenizer.get_vocabulary()
 
@@ -148,6 +149,7 @@ def ask(topics, capsys, monkeypatch):
     return answered
 
 
+@pytest.mark.ci
 @drawn(40)
 @hypothesis.given(rows=st.lists(texts(), min_size=1, max_size=3))
 def test_the_command_line_answers_any_text(topics, rows):

@@ -43,6 +43,7 @@ def kill_and_resume(directory, steps, **options):
     return train(directory, **options)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("every_steps", [1, 3])
 def test_killed_at_steps_of_every_epoch(whole, tmp_path, every_steps):
     # Killed within an epoch, at its end, and in the run that went on. With
@@ -51,6 +52,7 @@ def test_killed_at_steps_of_every_epoch(whole, tmp_path, every_steps):
     check_identical(model, whole)
 
 
+@pytest.mark.ci
 def test_steps_that_are_executed_together(whole, tmp_path):
     # Killed in the third execution, then in the second from where it was.
     model, _ = kill_and_resume(tmp_path, (3, 2), steps_per_execution=2)
@@ -66,6 +68,7 @@ def test_killed_at_every_step(whole, tmp_path, every_steps):
         check_identical(model, whole)
 
 
+@pytest.mark.ci
 def test_validation_and_epochs_go_on(whole, tmp_path):
     with pytest.raises(KilledError):
         train(tmp_path, callbacks=[KillAfter(7)], validation_data=examples())
@@ -94,6 +97,7 @@ def test_others_may_still_stop_the_training(tmp_path):
     assert ExactResume(tmp_path).initial_step == STEPS_PER_EPOCH
 
 
+@pytest.mark.ci
 def test_two_replicas(tmp_path):
     straight, _ = train(tmp_path / "a", strategy="mirrored")
     model, _ = kill_and_resume(tmp_path / "b", [6], strategy="mirrored")
@@ -114,6 +118,7 @@ def test_two_replicas(tmp_path):
         np.testing.assert_array_equal(value, expected)
 
 
+@pytest.mark.ci
 def test_masked_batches_and_bfloat16_weights(tmp_path):
     def run(directory, callbacks=()):
         keras.utils.set_random_seed(0)

@@ -120,6 +120,7 @@ def gradients(model, x, y):
     return run()
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", CASES)
 def test_loss_and_gradients_are_those_of_keras(name):
     keras.utils.set_random_seed(0)
@@ -234,6 +235,7 @@ def no_dropout(seed=3):
     return classifier(dropout=0.0)
 
 
+@pytest.mark.ci
 def test_fifty_steps_in_float32():
     stock = losses(contextlib.nullcontext, no_dropout(), 50)
     found = losses(fused, no_dropout(), 50)
@@ -266,6 +268,7 @@ def dropping(seed=3):
     return classifier(dropout=0.3)
 
 
+@pytest.mark.ci
 def test_what_is_dropped_follows_from_the_seed():
     first = losses(fused, dropping(), 5)
     np.testing.assert_array_equal(losses(fused, dropping(), 5), first)
@@ -291,6 +294,7 @@ def resumed(directory, seed, epochs, dtype):
     return model.get_weights()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_training_goes_on_as_if_it_had_never_stopped(dtype, tmp_path):
     whole = resumed(tmp_path / "whole", 3, 2, dtype)
@@ -323,6 +327,7 @@ def trained(strategy, **options):
     return model.get_weights()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2}])
 def test_replicas_train_what_one_device_does(options):
     for one, two in zip(
@@ -342,6 +347,7 @@ def test_replicas_do_not_drop_the_same():
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.ci
 def test_pruned_weights_stay_zero():
     model = no_dropout()
     pruner = kbig.compression.Pruner(0.5)

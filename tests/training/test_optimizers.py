@@ -253,6 +253,7 @@ def test_accumulation_follows_keras():
     check_equal(fitted(ours, 8), fitted(theirs, 8), atol=1e-5)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("strategy", ["none", "mirrored"])
 @pytest.mark.usefixtures("update")
 def test_a_model_saved_between_two_steps_goes_on(strategy, tmp_path):

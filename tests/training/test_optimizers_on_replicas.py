@@ -46,6 +46,7 @@ def weights_after(optimizer, strategy):
     return model.get_weights()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "options",
     [

@@ -87,6 +87,7 @@ def losses(runtime):
     return history.history["loss"]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "precision",
     ["float32", "mixed_bfloat16", "mixed_float16", "onednn_bfloat16"],
@@ -114,6 +115,7 @@ def test_keras_still_misses_the_overflow_of_a_second_replica(overflows):
     assert np.isfinite(model.get_weights()[0]).all() == (overflows == 0)
 
 
+@pytest.mark.ci
 def test_a_seed_repeats_the_losses():
     first = losses(Runtime(seed=3))
     assert losses(Runtime(seed=3)) == first
@@ -173,6 +175,7 @@ def bert_losses(precision, steps):
     return np.array(history["loss"])
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "steps", [40, pytest.param(300, marks=pytest.mark.slow)]
 )

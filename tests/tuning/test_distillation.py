@@ -57,6 +57,7 @@ def fit(distiller, epochs=1, runtime=None):
     return inputs, history.history
 
 
+@pytest.mark.ci
 def test_a_student_comes_nearer_in_every_term(tmp_path):
     student, teacher = classifier(TINY), classifier(LARGE)
     before = teacher.get_weights()
@@ -134,6 +135,7 @@ def test_fit_works_under_xla_in_mixed_precision():
     assert history["loss"][1] < history["loss"][0]
 
 
+@pytest.mark.ci
 def test_replicas_find_the_loss_of_one_device():
     runtime = Runtime("mirrored", "float32", False)
     with runtime.scope():

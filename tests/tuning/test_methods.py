@@ -161,6 +161,7 @@ BFLOAT16 = {"precision": "mixed_bfloat16", "xla": True}
 MIRRORED = {"strategy": "mirrored", "precision": "float32"}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("method", "options"),
     [

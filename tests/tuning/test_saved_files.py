@@ -30,6 +30,7 @@ print(float(model(inputs)[0, 0]))
 """
 
 
+@pytest.mark.ci
 def test_the_rooms_named_in_the_docstrings_are_enough(tmp_path):
     inputs, _ = rows()
     model = tuning.prepare(classifier(), "lora", rank=2).model

@@ -80,6 +80,7 @@ def test_a_frozen_encoder_stays_frozen():
     assert "pooled_dense_in" in layers and "token_embedding" in layers
 
 
+@pytest.mark.ci
 def test_it_trains():
     smaller = compression.factorize(classifier(), rank=2)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

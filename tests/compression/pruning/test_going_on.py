@@ -32,6 +32,7 @@ def start():
     return model
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("before", [STEPS - 1, 2 * STEPS])
 @pytest.mark.parametrize("method", ["magnitude", "movement"])
 def test_a_dense_model_that_was_trained_before(before, method):
@@ -45,6 +46,7 @@ def test_a_dense_model_that_was_trained_before(before, method):
     check_sparse(kernels(model), 0.7)
 
 
+@pytest.mark.ci
 def test_movement_in_few_steps_is_warned_of(monkeypatch):
     with pytest.warns(UserWarning, match=f"a run of {2 * STEPS}, in which"):
         fit(start(), Pruner(0.7, method="movement"))
@@ -54,6 +56,7 @@ def test_movement_in_few_steps_is_warned_of(monkeypatch):
         fit(start(), Pruner(0.7, method="movement"))
 
 
+@pytest.mark.ci
 def test_a_dense_model_in_later_epochs():
     model = start()
     fit(model, epochs=2)
@@ -71,6 +74,7 @@ def test_a_schedule_that_ended_before():
         np.testing.assert_array_equal(weight, old)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "last",
     [3, *(pytest.param(last, marks=pytest.mark.slow) for last in (2, 6, 8))],
@@ -102,6 +106,7 @@ def test_bit_for_bit_wherever_it_is_interrupted(tmp_path, pattern, scope, last):
     assert_same(model, whole)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     ("method", "pattern", "sparsity"),
     [
@@ -141,6 +146,7 @@ def _nothing():
     return contextlib.nullcontext()
 
 
+@pytest.mark.ci
 def test_layers_of_one_name_in_two_towers():
     def tower(name, trainable):
         hidden = keras.layers.Dense(8, name="hidden", trainable=trainable)
@@ -165,6 +171,7 @@ def test_layers_of_one_name_in_two_towers():
     check_sparse([towers[1].layers[0].kernel], 0.75)
 
 
+@pytest.mark.ci
 def test_either_kernel_of_a_cell_may_be_unable_to_hold_a_pattern():
     model = keras.Sequential(
         [keras.Input((6, 1)), keras.layers.LSTM(8, name="lstm")]
@@ -193,6 +200,7 @@ def test_weights_that_are_not_finite():
     assert np.isnan(kernel.numpy()).all()
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("is_last", [True, False])
 def test_dense_weights_that_are_put_back_are_told(is_last):
     """A callback after the Pruner does so when nothing can warn any more."""
@@ -219,6 +227,7 @@ def test_two_pruners_of_one_weight(method):
     check_usage_error(lambda: fit(model, first, second), "one Pruner", "two")
 
 
+@pytest.mark.ci
 def test_two_pruners_of_different_weights():
     model = start()
     fit(model, Pruner(0.5, layers="second"), Pruner(0.75, layers="first"))
@@ -226,6 +235,7 @@ def test_two_pruners_of_different_weights():
     check_sparse([model.get_layer("first").kernel], 0.75)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("method", ["magnitude", "movement"])
 def test_after_an_interrupt(method):
     model = start()
@@ -275,6 +285,7 @@ def test_float64_weights_stay_what_they_are():
     assert zeros(model.layers[0].kernel) == 6
 
 
+@pytest.mark.ci
 def test_a_constraint_of_the_users_own_with_an_inner_one():
     class Clip(keras.constraints.Constraint):
         inner = None

@@ -20,6 +20,7 @@ def sparse():
     return model, half_zero(model.get_layer("second").kernel)
 
 
+@pytest.mark.ci
 def test_they_stay_and_a_plain_fit_later_lets_them_go():
     model, kernel = sparse()
     fit(model, KeepZeros(), epochs=1)
@@ -29,6 +30,7 @@ def test_they_stay_and_a_plain_fit_later_lets_them_go():
     assert zeros(kernel) < 64
 
 
+@pytest.mark.ci
 def test_after_an_interrupt():
     model, kernel = sparse()
     callback = KeepZeros()

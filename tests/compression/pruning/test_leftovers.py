@@ -12,6 +12,7 @@ from tests.compression.pruning.tiny import mlp
 from tests.compression.pruning.tiny import zeros
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("method", ["magnitude", "movement"])
 @pytest.mark.parametrize(
     "following", [lambda: Pruner(0.5, layers="last"), KeepZeros]
@@ -34,6 +35,7 @@ def test_it_is_cleared_wherever_it_is(method, following):
     assert zeros(kernel) < 30
 
 
+@pytest.mark.ci
 def test_the_one_that_was_interrupted_leaves_others_alone():
     model = mlp()
     model.compile("adam", "mse")

@@ -22,6 +22,7 @@ def kernels(model):
     return [layer.kernel for layer in model.layers if hasattr(layer, "kernel")]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "options",
     [
@@ -38,6 +39,7 @@ def test_exact_however_it_is_compiled(options):
     check_sparse(kernels(model), 0.7)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -59,6 +61,7 @@ def test_exact_with_any_optimizer(optimizer):
     check_sparse(kernels(model), 0.7)
 
 
+@pytest.mark.ci
 def test_averaged_weights_are_sparse_where_they_are_looked_at():
     """`SwapEMAWeights` puts them into the model for each validation."""
     seen = []
@@ -81,6 +84,7 @@ def test_averaged_weights_are_sparse_where_they_are_looked_at():
     assert seen == [192, 192]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"]
 )
@@ -96,6 +100,7 @@ def test_exact_in_mixed_precision(policy):
     check_sparse(kernels(model), 0.7)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     ("policy", "method"),
     [
@@ -139,6 +144,7 @@ def test_a_shared_layer_and_a_constraint_of_its_own():
     assert isinstance(shared.kernel.constraint, keras.constraints.MaxNorm)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "simple"])
 def test_cells_of_recurrent_layers(cell):
     model = kbig.models.rnn((3, 2), 2, cell=cell, units=(8,))
@@ -200,6 +206,7 @@ def test_a_sparsity_by_name():
     assert pruner.report().left_alone == {"first/kernel": "was not named"}
 
 
+@pytest.mark.ci
 def test_schedules_of_tfmot_as_they_are():
     for schedule in (
         kbig.compression.PolynomialDecay(0.2, 0.8, 3, 17, frequency=5),
@@ -230,6 +237,7 @@ def test_removes_the_smallest_at_the_step_that_is_due():
         assert np.abs(old[new == 0]).max() <= np.abs(old[new != 0]).min()
 
 
+@pytest.mark.ci
 def test_a_model_that_was_fitted_before_and_is_after():
     model = mlp()
     model.compile("adam", "mse")

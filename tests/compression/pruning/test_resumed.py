@@ -46,6 +46,7 @@ OPTIMIZERS = [
 ]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("optimizer", "pattern"),
     [
@@ -85,6 +86,7 @@ def test_by_magnitude_bit_for_bit(tmp_path, optimizer, pattern):
     assert_same(model, whole)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -126,6 +128,7 @@ def test_by_movement_bit_for_bit(tmp_path, optimizer):
     )
 
 
+@pytest.mark.ci
 def test_within_an_epoch_by_exact_resume(tmp_path):
     import tensorflow as tf
 
@@ -157,6 +160,7 @@ def test_within_an_epoch_by_exact_resume(tmp_path):
     assert_same(resumed, whole)
 
 
+@pytest.mark.ci
 def test_the_same_pruner_goes_on_after_an_interrupt():
     model, pruner = start(OPTIMIZERS[0]), Pruner(0.8)
 

@@ -44,6 +44,7 @@ def nested():
     return keras.Model(inputs, keras.layers.Dense(2)(inner(inputs)))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "build",
     [classifier, nested, pytest.param(merged, marks=pytest.mark.slow)],
@@ -68,6 +69,7 @@ def test_layers_within_layers_of_a_bert(build):
     assert all(zeros(w) == 0 for w in embeddings)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     ("optimizer", "options"),
     [

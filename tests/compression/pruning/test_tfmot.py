@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 # In a process of its own: what `tf.keras` is, is decided once.
 SCRIPT = """
 import os
@@ -13,6 +15,7 @@ print(tf.keras.__version__, os.environ.get("TF_USE_LEGACY_KERAS"))
 """
 
 
+@pytest.mark.ci
 def test_its_schedules_leave_the_process_on_keras_3():
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],

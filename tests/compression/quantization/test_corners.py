@@ -95,6 +95,7 @@ def padded(after):
     return model, rows
 
 
+@pytest.mark.ci
 def test_padding_is_not_attended(tmp_path):
     encoder = keras_hub.layers.TransformerEncoder(16, 2, name="encoder")
     model, rows = padded(lambda x: encoder(x)[:, :4])

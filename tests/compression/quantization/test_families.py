@@ -36,6 +36,7 @@ def accuracy(model, x, y) -> float:
     return float((logits.argmax(-1) == y).mean())
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("family", slow_unless_quick(FAMILIES))
 def test_int8_file_computes_what_was_trained(family, tmp_path):
     model, x, y = FAMILIES[family]()
@@ -63,6 +64,7 @@ def test_nothing_is_left_in_float_without_islands(family, tmp_path):
     assert not any(x.is_float for x in operations(file.read_bytes()))
 
 
+@pytest.mark.ci
 def test_original_is_untouched():
     model, x, _ = FAMILIES["residual"]()
     weights, outputs = model.get_weights(), model.predict(x, verbose=0)

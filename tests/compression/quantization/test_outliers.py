@@ -54,6 +54,7 @@ def error(quantized, encoder, rows) -> float:
     return np.abs(quantized.predict(rows, verbose=0) - expected).mean()
 
 
+@pytest.mark.ci
 def test_the_other_channels_keep_their_steps(
     encoder, rows, tmp_path, monkeypatch
 ):
@@ -82,6 +83,7 @@ def test_what_a_second_layer_reads_has_one_grid(rows):
     assert [x.grids for x in grids] == [1, 1]
 
 
+@pytest.mark.ci
 def test_the_report_compares_like_with_like(encoder, rows, tmp_path):
     quantized = kbig.compression.quantize_aware(encoder, rows)
     file = tmp_path / "model.tflite"
@@ -94,6 +96,7 @@ def test_the_report_compares_like_with_like(encoder, rows, tmp_path):
     assert errors and max(errors.values()) < 0.1
 
 
+@pytest.mark.ci
 def test_a_saved_model_has_the_grids(encoder, rows, tmp_path):
     quantized = kbig.compression.quantize_aware(encoder, rows)
     quantized.save(tmp_path / "quantized.keras")
@@ -120,6 +123,7 @@ def test_a_plan_of_another_version_is_refused(encoder, rows):
         type(quantized).from_config(config)
 
 
+@pytest.mark.ci
 def test_integers_are_not_given_where_the_model_ends_in_float(rows, tmp_path):
     x = keras.Input((6, WIDTH))
     layer = keras_hub.layers.TransformerEncoder(8, 2, normalize_first=True)

@@ -92,6 +92,7 @@ class Halved(keras.layers.Layer):
         return x / 2
 
 
+@pytest.mark.ci
 def test_registered_layers_do(tmp_path):
     from kbig.compression.quantization import table
     from tests.compression.quantization.int8 import check_equal
@@ -151,6 +152,7 @@ def test_refused_by_the_export(case, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.ci
 def test_integers_in_and_out(tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 
@@ -168,6 +170,7 @@ def test_integers_in_and_out(tmp_path):
         assert details["dtype"] == np.int8
 
 
+@pytest.mark.ci
 def test_post_training_int8(tmp_path):
     path = tmp_path / "model.tflite"
     report = kbig.export.litert(

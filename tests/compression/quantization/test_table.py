@@ -215,6 +215,7 @@ def test_every_entry_has_a_model():
     assert own - {L.InputLayer} == set(BUILDERS)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("layer", BUILDERS, ids=lambda x: x.__name__)
 def test_int8_file_computes_the_layer(layer, tmp_path):
     model = BUILDERS[layer]()

@@ -55,6 +55,7 @@ def ranges(model) -> dict:
     }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("options", "optimizer"),
     [
@@ -73,6 +74,7 @@ def test_trains_and_exports(options, optimizer, tmp_path):
     check_equal(model, data()[0], tmp_path)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "policy",
     [
@@ -105,6 +107,7 @@ def test_bert_in_mixed_precision(tmp_path):
     check_equal(kbig.export.float32_twin(made), x, tmp_path)
 
 
+@pytest.mark.ci
 def test_replicas_share_their_ranges(tmp_path):
     runtime = kbig.training.Runtime("mirrored", precision="float32")
     with runtime.scope():
@@ -115,6 +118,7 @@ def test_replicas_share_their_ranges(tmp_path):
     check_equal(rebuilt(model), data()[0], tmp_path)
 
 
+@pytest.mark.ci
 def test_saved_and_loaded_goes_on_alike(tmp_path):
     straight = fitted(fitted(compiled(quantized()), 2), 2)
     keras.utils.set_random_seed(0)
@@ -146,6 +150,7 @@ def held_by_a_pruner(share, pattern):
     return kbig.compression.Pruner(steps, pattern=pattern)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("pattern", "hold"),
     [
@@ -190,6 +195,7 @@ def stored_zeros(file) -> float:
     return float((np.concatenate(values) == 0).mean())
 
 
+@pytest.mark.ci
 def test_delay_and_freeze():
     x, y = data()
     model = small()
@@ -205,6 +211,7 @@ def test_delay_and_freeze():
     assert ranges(made) == frozen
 
 
+@pytest.mark.ci
 def test_skipped_layers_stay_in_float(tmp_path):
     model, x, _ = FAMILIES["plain"]()
     made = kbig.compression.quantize_aware(model, x, skip=["stage_1_*"])
@@ -213,6 +220,7 @@ def test_skipped_layers_stay_in_float(tmp_path):
     assert sum(o.name == "CONV_2D" for o in floats) == 2
 
 
+@pytest.mark.ci
 def test_one_skipped_layer_between_others_stays_in_float(tmp_path):
     """Nothing else would keep integers out of a single operation."""
     x = np.random.default_rng(0).normal(size=(64, 40)).astype("float32")
@@ -228,6 +236,7 @@ def test_one_skipped_layer_between_others_stays_in_float(tmp_path):
     assert set(product.inputs) == {"float32"}
 
 
+@pytest.mark.ci
 def test_four_bits():
     model, x, _ = FAMILIES["mlp"]()
     made = kbig.compression.quantize_aware(model, x, bits=4)
@@ -319,6 +328,7 @@ def test_subclassed_models():
     assert 0 < difference.max() < 0.05 * np.ptp(np.asarray(model(x)))
 
 
+@pytest.mark.ci
 def test_masks_of_embeddings_reach_the_file(tmp_path):
     """KerasHub's set the mask themselves, and not Keras for them."""
     import keras_hub

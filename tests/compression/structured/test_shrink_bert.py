@@ -65,6 +65,7 @@ def test_a_feed_forward_part_alone_leaves_stock_layers():
     assert plan.parameters - plan.parameters_after == 4 * 5 * (12 + 1 + 12)
 
 
+@pytest.mark.ci
 def test_a_backbone_stays_one_while_its_blocks_are_alike():
     _, smaller = check_exact(backbone(), INPUTS, FEED_FORWARD)
     assert type(smaller) is keras_hub.models.BertBackbone
@@ -79,6 +80,7 @@ def test_a_backbone_keeps_the_activation_and_the_epsilon_of_its_layers():
     check_exact(models.bert(size, 20), INPUTS, FEED_FORWARD)
 
 
+@pytest.mark.ci
 def test_a_backbone_inside_a_model():
     nested = backbone()
     hidden = nested(nested.input)["pooled_output"]
@@ -198,6 +200,7 @@ def test_the_float32_twin_of_a_narrow_model():
     )
 
 
+@pytest.mark.ci
 def test_a_run_directory_holds_a_narrow_model(tmp_path):
     smaller = compression.shrink(classifier(), 0.5)
     run = Run.create(tmp_path / "run", "shrink", {})
@@ -207,6 +210,7 @@ def test_a_run_directory_holds_a_narrow_model(tmp_path):
     )
 
 
+@pytest.mark.ci
 def test_texts_are_predicted_by_a_narrow_model():
     texts = ["the cat sat", "a tree", "walking and running"]
     vocabulary = data.train_vocabulary(texts * 5, 60)
@@ -218,6 +222,7 @@ def test_texts_are_predicted_by_a_narrow_model():
     np.testing.assert_allclose(predicted, expected, atol=1e-5)
 
 
+@pytest.mark.ci
 def test_low_rank_updates_need_all_heads():
     smaller = compression.shrink(classifier(), HEADS)
     check_usage_error(lambda: tuning.prepare(smaller, "lora"), "2 heads of 4")
