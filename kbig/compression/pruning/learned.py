@@ -19,7 +19,7 @@ class Learned:
 
     Args:
         score: float32, a number a weight, as are the next two.
-        mean: of minus weight times gradient.
+        mean: of weight times gradient.
         square: of its square.
         removed: the weights that are removed, as they were; 0 for others.
         limit: three numbers. Below the first a score's weight goes, above it

@@ -63,7 +63,7 @@ class Movement:
         self._masks = masks
         self._owner = weakref.ref(owner)
         self._learned = [Learned.of(k.variable) for k in kernels]
-        self._steps = zeros("movement_steps")
+        self._steps = zeros("steps")
         self._open = [np.ones(k.variable.shape, bool) for k in kernels]
         self.updated = -1
         self._optimizer = None
