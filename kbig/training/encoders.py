@@ -97,11 +97,11 @@ def is_fusable(layer: keras.Layer) -> bool:
     inner = layer._feedforward_intermediate_dense
     return (
         not layer.normalize_first
-        and _activation(inner) is not None
         and all(
             _computes_as(kind, part) and _is_plain(part)
             for kind, part in _parts(layer)
         )
+        and _activation(inner) is not None
     )
 
 

@@ -262,10 +262,9 @@ def test_what_follows_a_compression(start, tmp_path):
     fast = ("--xla", "off", "--no-control")
     formats = ("--formats", "litert-float32")
     first = recipe(*PRUNE, "--from", origin, *fast, *formats, out=pruned)
-    # But for the names in it.
-    assert first["table-float32.tflite"]["bytes"] == pytest.approx(
-        first["litert_bytes"], abs=200
-    )
+    # But for the names, classes and vocabulary in it.
+    whole = first["table-float32.tflite"]["bytes"]
+    assert 0 < whole - first["litert_bytes"] < 1200
     exported = recipe(
         *("export-model", "--from", pruned, "--formats", "savedmodel"),
         out=tmp_path / "export",

@@ -426,6 +426,13 @@ def test_encoders_with_fewer_heads_are_fused():
     assert all(map(is_fusable, layers))
 
 
+def thin():
+    thinner = kbig.compression.factorize(classifier(), rank=1)
+    return [
+        x for x in thinner.layers if type(x).__name__ == "FactorizedEncoder"
+    ]
+
+
 def in_bfloat16():
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy("bfloat16")
@@ -441,6 +448,7 @@ OTHERS = {
     "another dropout": lambda: parts_of_another_kind(another_dropout),
     "another activation": lambda: parts_of_another_kind(another_activation),
     "pre-norm": pre_norm,
+    "low rank": thin,
     "adapters": lambda: of_method("houlsby"),
     "fake quantization": quantized,
     "other layers": lambda: [keras.layers.Dense(3)],
