@@ -151,7 +151,8 @@ def test_a_run_of_unknown_length():
 
 def test_a_report_before_its_time():
     check_usage_error(Pruner(0.5).report, "fit")
-    check_usage_error(lambda: Pruner(0.5).save_state("x.npz"), "fit")
+    scored = Pruner(0.5, method="movement")
+    check_usage_error(lambda: scored.save_state("x.npz"), "fit")
     model, pruner = compiled(mlp()), Pruner(0.5)
     fit(model, pruner)
     check_usage_error(lambda: pruner.save_state("x.npz"), "magnitude")
