@@ -1,6 +1,6 @@
 # make demo   text in, artefacts that are proved to work, and a report out
 # make test   lint, direction of imports, and the default selection of tests
-# make test-ci     the slow tests that CI runs, too
+# make test-ci     these, and the slow tests that CI runs each time
 # make test-slow   all slow tests
 # Every target sets up .venv by itself.
 
@@ -8,16 +8,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
+SELECTION ?= not slow
+
 .PHONY: demo test test-ci test-slow lint clean
 
 demo: $(BIN)/installed
 	$(BIN)/kbig demo --out runs/demo --overwrite
 
 test: $(BIN)/installed lint
-	$(BIN)/python -m pytest -q -n 2 -m "not slow" --durations 30
+	$(BIN)/python -m pytest -q -n 2 -m "$(SELECTION)" --durations 30
 
-test-ci: $(BIN)/installed
-	$(BIN)/python -m pytest -q -n 2 -m ci
+# In one session, in which tests share what is made for a module.
+test-ci:
+	$(MAKE) test SELECTION="not slow or ci"
 
 test-slow: $(BIN)/installed
 	$(BIN)/python -m pytest -q -n 2 -m slow
