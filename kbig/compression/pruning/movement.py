@@ -188,25 +188,30 @@ class Movement:
         self._learned[number].limit.assign(np.full(3, np.nan))
 
     def follow(
-        self, number: int, mask: np.ndarray, next_mask: np.ndarray, steps: int
+        self,
+        number: int,
+        scores: np.ndarray,
+        mask: np.ndarray,
+        next_mask: np.ndarray,
+        steps: int,
     ) -> None:
         """Has weights go and return in each step until the next update.
 
         Args:
             number: of the kernel.
-            mask: bool, False for the lowest scores, which are removed now.
+            scores: of its weights now.
+            mask: bool, False for the lowest of them, which are removed now.
             next_mask: the same of the next update, with the scores of now.
             steps: until then. The limit goes evenly from the one to the other.
         """
-        learned = self._learned[number]
-        scores = _numpy(learned.score)
         first, last = scores[mask].min(), scores[next_mask].min()
         # Equal scores, as all are at first, say nothing.
         ties = np.count_nonzero(scores[~next_mask] == last)
         if next_mask.all() or ties > _FEW * scores.size:
             self.stay(number)
         else:
-            learned.limit.assign([first, (last - first) / steps, last])
+            limit = self._learned[number].limit
+            limit.assign([first, (last - first) / steps, last])
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes all that it knows into an .npz file."""

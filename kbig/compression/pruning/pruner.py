@@ -303,7 +303,11 @@ class Pruner(keras.callbacks.Callback):
         for number, mask in masks.items():
             if number in coming:
                 self._movement.follow(
-                    number, mask, coming[number], steps[number]
+                    number,
+                    scores[number],
+                    mask,
+                    coming[number],
+                    steps[number],
                 )
             else:
                 self._movement.stay(number)
